@@ -1,0 +1,125 @@
+//! Which queue gives the next delivery: the one whose longest waiting job has the highest effective priority, among
+//! those that may give one now. And when the next one may, if none may now.
+
+use kew_spec::queues::{Policy, Queues};
+
+use crate::store::{Outlook, QueueOutlook};
+
+/// A queue that may give deliveries now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub(super) queue: String,
+    /// How many deliveries may be taken from it before the choice has to be made anew.
+    pub(super) deliveries: u32,
+}
+
+/// The queue that gives the next delivery, among `wanted` (all, if empty).
+pub(super) fn choose(queues: &Queues, outlook: &Outlook, wanted: &[String], now_ms: u64) -> Option<Offer> {
+    let mut ranked: Vec<_> = candidates(queues, outlook, wanted)
+        .filter(|(policy, queue)| due_ms(policy, queue, now_ms) == Some(now_ms))
+        .map(|(policy, queue)| (rank(policy, queue, now_ms), policy, queue))
+        .collect();
+    ranked.sort_by(|a, b| b.0.cmp(&a.0));
+    let (_, policy, best) = ranked.first()?;
+    // Whatever waits in the best queue has at least its base level; only above all others may several be taken at once.
+    let second = ranked.get(1).map(|(rank, ..)| rank.0);
+    let alone = second.is_none_or(|level| level < policy.priority.level_after(0));
+    let deliveries = if alone { best.ready.div_ceil(policy.batch_size_max()) } else { 1 };
+    Some(Offer { queue: best.queue.clone(), deliveries: deliveries.max(1) })
+}
+
+/// When the next of the `wanted` queues may give a delivery that may not now; going by what the store holds now.
+pub(super) fn next_due_ms(queues: &Queues, outlook: &Outlook, wanted: &[String], now_ms: u64) -> Option<u64> {
+    candidates(queues, outlook, wanted)
+        .flat_map(|(policy, queue)| [due_ms(policy, queue, now_ms), queue.next_ready_ms])
+        .flatten()
+        .filter(|&due| now_ms < due)
+        .min()
+}
+
+fn candidates<'a>(
+    queues: &'a Queues,
+    outlook: &'a Outlook,
+    wanted: &'a [String],
+) -> impl Iterator<Item = (&'a Policy, &'a QueueOutlook)> {
+    let asked = |queue: &&QueueOutlook| wanted.is_empty() || wanted.contains(&queue.queue);
+    let known = |queue: &'a QueueOutlook| queues.get(&queue.queue).map(|policy| (policy, queue));
+    outlook.queues.iter().filter(asked).filter(|queue| !queue.paused).filter_map(known)
+}
+
+/// Higher effective priority first, then who has waited longer.
+fn rank(policy: &Policy, queue: &QueueOutlook, now_ms: u64) -> (u64, std::cmp::Reverse<u64>) {
+    let oldest_ms = queue.oldest_ready_ms.unwrap_or(now_ms);
+    (policy.priority.level_after(now_ms.saturating_sub(oldest_ms)), std::cmp::Reverse(oldest_ms))
+}
+
+/// When `queue` may give a delivery of what is ready: `now_ms` if it may now, later if its batch still waits to fill or
+/// its rate limit is used up; `None` if nothing is ready.
+fn due_ms(policy: &Policy, queue: &QueueOutlook, now_ms: u64) -> Option<u64> {
+    let oldest_ms = queue.oldest_ready_ms?;
+    let filled_ms = match &policy.batch {
+        Some(batch) if queue.ready < batch.size && !queue.head_keeps_batch => oldest_ms + batch.wait_ms.unwrap_or(0),
+        _ => oldest_ms,
+    };
+    Some(filled_ms.max(rate_due_ms(policy, queue)).max(now_ms))
+}
+
+/// When the rate limit leaves room for one more start.
+fn rate_due_ms(policy: &Policy, queue: &QueueOutlook) -> u64 {
+    let Some(limit) = &policy.rate_limit else { return 0 };
+    let used = queue.recent_claims_ms.len();
+    match used.checked_sub(limit.starts as usize) {
+        Some(oldest_that_counts) => queue.recent_claims_ms[oldest_that_counts] + limit.per_ms,
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(queue: &str, oldest_ready_ms: u64, ready: u32) -> QueueOutlook {
+        QueueOutlook {
+            queue: queue.into(),
+            paused: false,
+            oldest_ready_ms: Some(oldest_ready_ms),
+            ready,
+            head_keeps_batch: false,
+            next_ready_ms: None,
+            recent_claims_ms: Vec::new(),
+        }
+    }
+
+    fn chosen(queues: Vec<QueueOutlook>, now_ms: u64) -> Option<String> {
+        let outlook = Outlook { queues, ..Outlook::default() };
+        choose(&Queues::default(), &outlook, &[], now_ms).map(|offer| offer.queue)
+    }
+
+    #[test]
+    fn the_higher_priority_goes_first_until_the_lower_has_aged() {
+        let sync = || waiting("data_sync", 0, 1);
+        assert_eq!(chosen(vec![sync(), waiting("pdf_generation", 10_000, 1)], 10_000).as_deref(), Some("pdf_generation"));
+        assert_eq!(chosen(vec![sync(), waiting("pdf_generation", 59_999, 1)], 59_999).as_deref(), Some("pdf_generation"));
+        // After 60 s the low one has risen two levels: equal, and it has waited longer.
+        assert_eq!(chosen(vec![sync(), waiting("pdf_generation", 60_000, 1)], 60_000).as_deref(), Some("data_sync"));
+    }
+
+    #[test]
+    fn a_batch_waits_until_it_is_full_or_its_oldest_has_waited_long_enough() {
+        assert_eq!(chosen(vec![waiting("email_notification", 0, 99)], 4_999), None);
+        assert_eq!(chosen(vec![waiting("email_notification", 0, 100)], 1).as_deref(), Some("email_notification"));
+        assert_eq!(chosen(vec![waiting("email_notification", 0, 1)], 5_000).as_deref(), Some("email_notification"));
+        let outlook = Outlook { queues: vec![waiting("email_notification", 0, 99)], ..Outlook::default() };
+        assert_eq!(next_due_ms(&Queues::default(), &outlook, &[], 10), Some(5_000));
+    }
+
+    #[test]
+    fn a_used_up_rate_limit_gives_nothing_until_its_oldest_start_leaves_the_window() {
+        let mut queue = waiting("ai_enhancement", 0, 5);
+        queue.recent_claims_ms = (100..110).collect();
+        let outlook = Outlook { queues: vec![queue], ..Outlook::default() };
+        assert_eq!(choose(&Queues::default(), &outlook, &[], 1_099), None);
+        assert_eq!(next_due_ms(&Queues::default(), &outlook, &[], 200), Some(1_100));
+        assert!(choose(&Queues::default(), &outlook, &[], 1_100).is_some());
+    }
+}

@@ -1,0 +1,91 @@
+//! The pulls that wait for work, and which of the processors' deliveries are over.
+//!
+//! What is remembered of deliveries is a courtesy (it lets a processor stop a cancelled handler early); after a restart
+//! it is gone, and handlers then run to their end or timeout in vain.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::oneshot;
+
+use super::{Pull, Pulled, Refusal, Response};
+
+/// A pull that waits.
+pub(super) struct Waiting {
+    pub(super) pull: Pull,
+    pub(super) since_ms: u64,
+    reply: oneshot::Sender<Result<Response, Refusal>>,
+}
+
+impl Waiting {
+    pub(super) fn new(pull: Pull, since_ms: u64, reply: oneshot::Sender<Result<Response, Refusal>>) -> Self {
+        Self { pull, since_ms, reply }
+    }
+
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.since_ms.saturating_add(self.pull.wait_ms)
+    }
+
+    /// Nobody waits for the answer any more: whatever were granted now would be lost.
+    pub(super) fn is_gone(&self) -> bool {
+        self.reply.is_closed()
+    }
+
+    pub(super) fn answer(self, mut pulled: Pulled, now_ms: u64) {
+        pulled.waited_ms = now_ms.saturating_sub(self.since_ms);
+        // A receiver that is gone by now leaves its deliveries to their leases' end.
+        let _ = self.reply.send(Ok(Response::Pulled(pulled)));
+    }
+
+    pub(super) fn refuse(self, refusal: Refusal) {
+        let _ = self.reply.send(Err(refusal));
+    }
+}
+
+/// Which deliveries are out, and which of them are over without their processor's doing.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    /// The delivery of each leased job.
+    of_job: BTreeMap<String, String>,
+    /// How many jobs of a delivery are still leased.
+    open: BTreeMap<String, usize>,
+    over: BTreeSet<String>,
+}
+
+impl Deliveries {
+    pub(super) fn begin<'a>(&mut self, delivery: &str, jobs: impl Iterator<Item = &'a str>) {
+        let mut count = 0;
+        for job in jobs {
+            self.of_job.insert(job.to_owned(), delivery.to_owned());
+            count += 1;
+        }
+        self.open.insert(delivery.to_owned(), count);
+    }
+
+    /// The processor has settled `job` itself.
+    pub(super) fn settle(&mut self, job: &str) {
+        self.leave(job);
+    }
+
+    /// `job` was taken from its processor: cancelled, or its lease lost.
+    pub(super) fn revoke(&mut self, job: &str) {
+        if let Some(delivery) = self.leave(job) {
+            self.over.insert(delivery);
+        }
+    }
+
+    /// Those of `holding` that are over. Each is told once: the processor stops it at once.
+    pub(super) fn take_over(&mut self, holding: &[String]) -> Vec<String> {
+        holding.iter().filter(|&delivery| self.over.remove(delivery)).cloned().collect()
+    }
+
+    /// The delivery, if `job` was the last of it.
+    fn leave(&mut self, job: &str) -> Option<String> {
+        let delivery = self.of_job.remove(job)?;
+        let open = self.open.get_mut(&delivery)?;
+        *open -= 1;
+        (*open == 0).then(|| {
+            self.open.remove(&delivery);
+            delivery
+        })
+    }
+}

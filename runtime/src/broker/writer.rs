@@ -1,0 +1,372 @@
+//! The one task that changes the store. Each turn takes whatever requests wait, applies them in one transaction,
+//! answers after the commit, ends leases that have run out, and then gives work to the pulls that wait.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kew_spec::queues::{Jitter, Policy, Queues};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+
+use super::waiting::{Deliveries, Waiting};
+use super::{Ask, EnqueuedJob, Granted, Pulled, Refusal, Request, Response, decide, offer};
+use crate::clock::{Clock, QueueClock};
+use crate::ids::Ids;
+use crate::processor::{Delivery, Job};
+use crate::store::{Answer, Claim, Claimed, Command, Ending, Error, Outlook, Query, Reader, Rows, Store};
+
+/// How many requests one transaction takes at most: enough to share a sync among all who wait, few enough that the
+/// first does not wait long.
+const TURN_MAX: usize = 1_024;
+
+/// How often the store forgets what is past its time.
+const PRUNE_EVERY_MS: u64 = 60_000;
+
+/// The longest sleep. A wall clock that jumps forward is noticed after this.
+const SLEEP_MAX_MS: u64 = 1_000;
+
+/// A write request in the making: how many commands it became, and where its answer goes.
+struct Pending {
+    commands: usize,
+    kind: Kind,
+    reply: oneshot::Sender<Result<Response, Refusal>>,
+}
+
+/// How a write request's answers are put together.
+enum Kind {
+    Enqueue,
+    Settle,
+    Cancel(String),
+    DeadLetter(String),
+    Other,
+}
+
+/// The writing task of a broker.
+pub struct Writer {
+    store: Box<dyn Store>,
+    reader: Arc<Mutex<Box<dyn Reader>>>,
+    queues: Arc<Queues>,
+    clock: Arc<dyn Clock>,
+    ids: Ids,
+    inbox: mpsc::Receiver<Ask>,
+    ended: Arc<Notify>,
+    waiting: VecDeque<Waiting>,
+    deliveries: Deliveries,
+    pruned_ms: u64,
+}
+
+impl Writer {
+    pub(super) fn new(
+        store: Box<dyn Store>,
+        reader: Arc<Mutex<Box<dyn Reader>>>,
+        queues: Arc<Queues>,
+        clock: Arc<dyn Clock>,
+        ids: Ids,
+        inbox: mpsc::Receiver<Ask>,
+        ended: Arc<Notify>,
+    ) -> Self {
+        let (waiting, deliveries) = (VecDeque::new(), Deliveries::default());
+        Self { store, reader, queues, clock, ids, inbox, ended, waiting, deliveries, pruned_ms: 0 }
+    }
+
+    /// Works until every handle is gone. An error means that the store could not even say what time it is at.
+    pub async fn run(mut self) -> Result<(), Error> {
+        let mut clock = QueueClock::new(self.clock.clone(), self.store.last_ms().await?);
+        let mut wake_ms = clock.now_ms();
+        loop {
+            let Some(asks) = self.wait(wake_ms.saturating_sub(clock.now_ms())).await else { return Ok(()) };
+            let now_ms = clock.now_ms();
+            wake_ms = match self.turn(asks, now_ms).await {
+                Ok(next_ms) => next_ms.min(now_ms + SLEEP_MAX_MS),
+                Err(error) => {
+                    tracing::error!(%error, "the store failed");
+                    now_ms + SLEEP_MAX_MS
+                }
+            };
+        }
+    }
+
+    /// Waits for requests, at most for `ms`; `None` when nobody can ask any more.
+    async fn wait(&mut self, ms: u64) -> Option<Vec<Ask>> {
+        let mut asks = Vec::new();
+        let received = self.inbox.recv_many(&mut asks, TURN_MAX);
+        match tokio::time::timeout(Duration::from_millis(ms), received).await {
+            Ok(0) => None,
+            _ => Some(asks),
+        }
+    }
+
+    /// One turn. Returns when the next one is due, if nothing is asked before.
+    async fn turn(&mut self, asks: Vec<Ask>, now_ms: u64) -> Result<u64, Error> {
+        self.write(asks, now_ms).await;
+        let outlook = self.store.outlook(now_ms).await?;
+        let outlook = self.expire(outlook, now_ms).await?;
+        self.waiting.retain(|waiting| !waiting.is_gone());
+        let outlook = self.give(outlook, now_ms).await?;
+        Ok(self.next_ms(&outlook, now_ms))
+    }
+
+    /// Applies all write requests in one transaction and answers them.
+    async fn write(&mut self, asks: Vec<Ask>, now_ms: u64) {
+        let (mut commands, mut pending) = (Vec::new(), Vec::new());
+        for ask in asks {
+            match ask.request {
+                Request::Pull(pull) => self.waiting.push_back(Waiting::new(pull, now_ms, ask.reply)),
+                request => match self.commands(request, now_ms).await {
+                    Ok((kind, mut made)) => {
+                        pending.push(Pending { commands: made.len(), kind, reply: ask.reply });
+                        commands.append(&mut made);
+                    }
+                    Err(refusal) => drop(ask.reply.send(Err(refusal))),
+                },
+            }
+        }
+        if PRUNE_EVERY_MS <= now_ms.saturating_sub(self.pruned_ms) {
+            self.pruned_ms = now_ms;
+            commands.push(Command::Prune { now_ms });
+        }
+        if !commands.is_empty() {
+            let applied = self.store.apply(&commands).await;
+            self.answer(&commands, applied, pending);
+        }
+    }
+
+    /// What a write request means for the store.
+    async fn commands(&mut self, request: Request, now_ms: u64) -> Result<(Kind, Vec<Command>), Refusal> {
+        Ok(match request {
+            Request::Enqueue(jobs) => {
+                let made = jobs.into_iter().map(|job| decide::new_job(&self.queues, job, now_ms).map(Command::Enqueue));
+                (Kind::Enqueue, made.collect::<Result<_, _>>()?)
+            }
+            Request::Settle(settlements) => {
+                let mut made = Vec::with_capacity(settlements.len());
+                for it in settlements {
+                    let jitter = Jitter::from_random(self.ids.random());
+                    made.push(Command::Settle(decide::settle(self.policy(&it.lease.queue)?, it, now_ms, jitter)));
+                }
+                (Kind::Settle, made)
+            }
+            Request::Cancel { job, user } => (Kind::Cancel(job.clone()), vec![Command::Cancel { job, user, now_ms }]),
+            Request::Pause { queue, paused } => {
+                self.policy(&queue)?;
+                (Kind::Other, vec![Command::Pause { queue, paused, now_ms }])
+            }
+            Request::Redrive { job } => {
+                let ready_ms = self.ready_after_redrive(&job, now_ms).await;
+                (Kind::DeadLetter(job.clone()), vec![Command::Redrive { job, ready_ms, now_ms }])
+            }
+            Request::Purge { job } => (Kind::DeadLetter(job.clone()), vec![Command::Purge { job, now_ms }]),
+            Request::Told { through } => (Kind::Other, vec![Command::Told { through, now_ms }]),
+            Request::Pull(_) | Request::Read(_) | Request::Ends { .. } => {
+                unreachable!("pulls wait, and reads do not come to the writer")
+            }
+        })
+    }
+
+    /// A redriven job waits for its queue's next tick, as a new one would.
+    async fn ready_after_redrive(&self, job: &str, now_ms: u64) -> u64 {
+        let query = Query::Job { job: job.to_owned() };
+        let policy = match self.reader.lock().await.read(&query).await {
+            Ok(Rows::Jobs(jobs)) => jobs.first().and_then(|job| self.queues.get(&job.queue)),
+            _ => None,
+        };
+        policy.map_or(now_ms, |policy| policy.first_ready_at(now_ms))
+    }
+
+    fn policy(&self, queue: &str) -> Result<&Policy, Refusal> {
+        self.queues.get(queue).ok_or_else(|| decide::no_queue(&self.queues, queue))
+    }
+
+    /// Answers write requests after the commit, or after its failure, of which the outcome is unknown.
+    fn answer(&mut self, commands: &[Command], applied: Result<Vec<Answer>, Error>, pending: Vec<Pending>) {
+        let answers = match applied {
+            Ok(answers) => answers,
+            Err(error) => {
+                tracing::error!(%error, "the store failed to commit");
+                let refusal = Refusal::Unavailable(format!("failed to {error}; it may or may not be done"));
+                return pending.into_iter().for_each(|it| drop(it.reply.send(Err(refusal.clone()))));
+            }
+        };
+        self.follow(commands, &answers);
+        let mut answers = answers.into_iter();
+        for it in pending {
+            let own: Vec<_> = answers.by_ref().take(it.commands).collect();
+            // Whoever asked may be gone; what was asked is done all the same.
+            let _ = it.reply.send(response(&it.kind, own));
+        }
+    }
+
+    /// Keeps up with what the store has done: deliveries that are over, ends to tell.
+    fn follow(&mut self, commands: &[Command], answers: &[Answer]) {
+        for (command, answer) in commands.iter().zip(answers) {
+            match (command, answer) {
+                (Command::Settle(it), Answer::Settled { accepted: true }) => self.deliveries.settle(&it.lease.job),
+                (Command::Cancel { job, .. }, Answer::Ended(Ending::Done { .. })) => self.deliveries.revoke(job),
+                _ => {}
+            }
+        }
+        self.ended.notify_waiters();
+    }
+
+    /// Ends the attempts whose leases have run out.
+    async fn expire(&mut self, mut outlook: Outlook, now_ms: u64) -> Result<Outlook, Error> {
+        while !outlook.expired.is_empty() {
+            let expired = std::mem::take(&mut outlook.expired);
+            let mut commands = Vec::with_capacity(expired.len());
+            for lease in expired {
+                let jitter = Jitter::from_random(self.ids.random());
+                // A queue that the policies no longer name keeps its jobs until it is named again.
+                let Some(policy) = self.queues.get(&lease.queue) else { continue };
+                commands.push(Command::Settle(decide::lose(policy, lease, now_ms, jitter)));
+            }
+            if commands.is_empty() {
+                break;
+            }
+            self.store.apply(&commands).await?;
+            for command in &commands {
+                if let Command::Settle(it) = command {
+                    self.deliveries.revoke(&it.lease.job);
+                }
+            }
+            self.ended.notify_waiters();
+            outlook = self.store.outlook(now_ms).await?;
+        }
+        Ok(outlook)
+    }
+
+    /// Gives work to the pulls that wait, first come first served, and sends away those that have waited long enough.
+    async fn give(&mut self, mut outlook: Outlook, now_ms: u64) -> Result<Outlook, Error> {
+        for _ in 0..self.waiting.len() {
+            let Some(waiting) = self.waiting.pop_front() else { break };
+            let mut pulled = Pulled { revoked: self.deliveries.take_over(&waiting.pull.holding), ..Pulled::default() };
+            while (pulled.deliveries.len() as u32) < waiting.pull.slots {
+                let Some(chosen) = offer::choose(&self.queues, &outlook, &waiting.pull.queues, now_ms) else { break };
+                let room = waiting.pull.slots - pulled.deliveries.len() as u32;
+                match self.claim(&waiting, &chosen, room, now_ms).await {
+                    Ok(granted) if granted.is_empty() => break,
+                    Ok(granted) => pulled.deliveries.extend(granted),
+                    Err(error) => {
+                        // What was granted before in this pull is out; the claim that failed is left to its lease.
+                        tracing::error!(%error, "a claim failed");
+                        waiting.answer_or_refuse(pulled, now_ms, &error);
+                        return Err(error);
+                    }
+                }
+                outlook = self.store.outlook(now_ms).await?;
+            }
+            let nothing = pulled.deliveries.is_empty() && pulled.revoked.is_empty();
+            if nothing && now_ms < waiting.deadline_ms() {
+                self.waiting.push_back(waiting);
+            } else {
+                waiting.answer(pulled, now_ms);
+            }
+        }
+        Ok(outlook)
+    }
+
+    /// Claims up to `room` deliveries of the chosen queue in one transaction.
+    async fn claim(
+        &mut self,
+        waiting: &Waiting,
+        chosen: &offer::Offer,
+        room: u32,
+        now_ms: u64,
+    ) -> Result<Vec<Granted>, Error> {
+        let queues = self.queues.clone();
+        let policy = queues.get(&chosen.queue).expect("only queues with a policy are chosen");
+        let lease_ms = decide::lease_ms(policy, waiting.pull.lease_ms);
+        let claims: Vec<_> = (0..room.min(chosen.deliveries))
+            .map(|_| Claim {
+                queue: chosen.queue.clone(),
+                processor: waiting.pull.processor.clone(),
+                delivery: self.ids.next(now_ms),
+                batch: self.ids.next(now_ms),
+                max: waiting.pull.batch_size_max.unwrap_or(u32::MAX).clamp(1, policy.batch_size_max()),
+                rate: policy.rate_limit.as_ref().map(|limit| (limit.starts, limit.per_ms)),
+                lease_until_ms: now_ms + lease_ms,
+                now_ms,
+            })
+            .map(Command::Claim)
+            .collect();
+        let answers = self.store.apply(&claims).await?;
+        let mut granted = Vec::new();
+        for (command, answer) in claims.into_iter().zip(answers) {
+            if let (Command::Claim(claim), Answer::Claimed(Some(claimed))) = (command, answer) {
+                self.deliveries.begin(&claim.delivery, claimed.jobs.iter().map(|job| job.lease.job.as_str()));
+                granted.push(grant(claim, claimed, policy.timeout_ms, lease_ms));
+            }
+        }
+        Ok(granted)
+    }
+
+    /// When something falls due without being asked.
+    fn next_ms(&self, outlook: &Outlook, now_ms: u64) -> u64 {
+        let deadlines = self.waiting.iter().map(Waiting::deadline_ms);
+        let due = self.waiting.iter().filter(|waiting| 0 < waiting.pull.slots).filter_map(|waiting| {
+            offer::next_due_ms(&self.queues, outlook, &waiting.pull.queues, now_ms)
+        });
+        deadlines.chain(due).chain(outlook.next_lease_ms).min().unwrap_or(u64::MAX)
+    }
+}
+
+impl Waiting {
+    /// Hands over what was granted before the store failed, or the failure if nothing was.
+    fn answer_or_refuse(self, pulled: Pulled, now_ms: u64, error: &Error) {
+        if pulled.deliveries.is_empty() {
+            self.refuse(Refusal::Unavailable(format!("failed to {error}")));
+        } else {
+            self.answer(pulled, now_ms);
+        }
+    }
+}
+
+fn grant(claim: Claim, claimed: Claimed, timeout_ms: u64, lease_ms: u64) -> Granted {
+    let created_ms = claimed.jobs.iter().map(|job| job.created_ms).collect();
+    let leases = claimed.jobs.iter().map(|job| job.lease.clone()).collect();
+    let jobs = claimed.jobs.into_iter().map(|it| Job {
+        id: it.lease.job,
+        user: it.user,
+        attempt: it.lease.attempt,
+        version: it.version,
+        key: it.key,
+        payload: it.payload,
+    });
+    let delivery =
+        Delivery { id: claim.delivery, queue: claim.queue, batch: claimed.batch, timeout_ms, jobs: jobs.collect() };
+    Granted { delivery, leases, lease_ms, created_ms }
+}
+
+/// Puts the answers to one request's commands together.
+fn response(kind: &Kind, answers: Vec<Answer>) -> Result<Response, Refusal> {
+    match kind {
+        Kind::Enqueue => answers.into_iter().map(enqueued).collect::<Result<_, _>>().map(Response::Enqueued),
+        Kind::Settle => {
+            let held = |answer| matches!(answer, Answer::Settled { accepted: true });
+            Ok(Response::Settled(answers.into_iter().map(held).collect()))
+        }
+        Kind::Cancel(job) => ended(job, answers, "has ended already; only a job that has not can be cancelled"),
+        Kind::DeadLetter(job) => ended(job, answers, "is no dead letter"),
+        Kind::Other => Ok(Response::Done),
+    }
+}
+
+fn enqueued(answer: Answer) -> Result<EnqueuedJob, Refusal> {
+    match answer {
+        Answer::Enqueued { job, how } => Ok(EnqueuedJob { id: job, how }),
+        _ => Err(Refusal::Conflict(
+            "the idempotency key was used for a different request; use a new key for a new request".into(),
+        )),
+    }
+}
+
+fn ended(job: &str, answers: Vec<Answer>, not_allowed: &str) -> Result<Response, Refusal> {
+    match answers.into_iter().next() {
+        Some(Answer::Ended(Ending::Done { .. })) => Ok(Response::Done),
+        Some(Answer::Ended(Ending::NotAllowed)) => Err(Refusal::Conflict(format!("job {job} {not_allowed}"))),
+        Some(Answer::Ended(Ending::KeyTaken)) => {
+            let reason = "a newer job for the same key is live; purge this one, or wait for that one to end";
+            Err(Refusal::Conflict(format!("job {job} cannot be redriven: {reason}")))
+        }
+        _ => Err(Refusal::NotFound(format!("there is no job {job}"))),
+    }
+}

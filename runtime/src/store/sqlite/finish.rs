@@ -1,0 +1,131 @@
+//! The final end of a job, whatever brings it about: its row says so, what waited for it goes on, its user will be told.
+//! All in the transaction of the command, so that no crash can leave one without the others.
+
+use kew_spec::lifecycle::Status;
+use rusqlite::{Result, params};
+use serde_json::value::RawValue;
+
+use super::settle::Live;
+use super::statement::Statements;
+use super::transaction::Transaction;
+use super::value::{Json, Nat, Stamp};
+use super::dead_letter;
+use crate::store::Ending;
+
+/// Makes the job ready that was blocked behind another of its queue and key.
+pub(super) const UNBLOCK: &str = "
+    UPDATE live SET ready_ms = max(wanted_ms, ?3)
+    WHERE queue = ?1 AND key = ?2 AND ready_ms IS NULL AND lease_until_ms IS NULL
+    RETURNING ready_ms";
+
+/// How a job ends for good.
+pub(super) enum Final<'a> {
+    /// With this result.
+    Completed(Option<&'a RawValue>),
+    /// With this error.
+    Failed(Option<&'a str>),
+    /// With this error, into this dead letter queue.
+    DeadLettered(Option<&'a str>, &'a str),
+    /// By will.
+    Cancelled,
+}
+
+impl<'a> Final<'a> {
+    fn status(&self) -> Status {
+        match self {
+            Self::Completed(_) => Status::Completed,
+            _ => Status::Failed,
+        }
+    }
+
+    fn result(&self) -> Option<&'a RawValue> {
+        match self {
+            Self::Completed(result) => *result,
+            _ => None,
+        }
+    }
+
+    fn error(&self) -> Option<&'a str> {
+        match self {
+            Self::Completed(_) => None,
+            Self::Failed(error) | Self::DeadLettered(error, _) => *error,
+            Self::Cancelled => Some("cancelled"),
+        }
+    }
+
+    fn dead_letter_queue(&self) -> Option<&'a str> {
+        match self {
+            Self::DeadLettered(_, to) => Some(to),
+            _ => None,
+        }
+    }
+}
+
+/// Ends `live` for good.
+pub(super) fn finish(transaction: &mut Transaction<'_>, live: &Live, end: Final<'_>, now_ms: u64) -> Result<()> {
+    let user = close(transaction, live, &end, now_ms)?;
+    transaction.connection.run("DELETE FROM live WHERE seq = ?1", [Nat(live.seq)])?;
+    transaction.ready.moved(&live.queue, live.ready_ms, None);
+    unblock(transaction, live, now_ms)?;
+    match &end {
+        Final::DeadLettered(_, to) => dead_letter::bury(transaction, live, to, now_ms)?,
+        Final::Completed(_) | Final::Cancelled => forget_attempts(transaction, &live.job)?,
+        // What went wrong with a job that has failed is of use for as long as its row is.
+        Final::Failed(_) => {}
+    }
+    tell(transaction, live, &user, &end, now_ms)
+}
+
+/// Writes the end into the job's row and returns whose job it is.
+fn close(transaction: &Transaction<'_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<String> {
+    let sql = "UPDATE job_status
+               SET status = ?2, result = ?3, error = ?4,
+                   updated_at = max(updated_at, ?5), completed_at = max(updated_at, ?5)
+               WHERE id = ?1
+               RETURNING user_id";
+    let params = params![live.job, end.status().as_str(), end.result().map(Json), end.error(), Stamp(now_ms)];
+    let user = transaction.connection.one(sql, params, |row| row.get(0))?;
+    user.ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+/// Lets the job go on that waited for the end of this one.
+fn unblock(transaction: &mut Transaction<'_>, ended: &Live, now_ms: u64) -> Result<()> {
+    let Some(key) = &ended.key else { return Ok(()) };
+    let params = params![ended.queue, key, Nat(now_ms)];
+    if let Some(Nat(ready_ms)) = transaction.connection.one(UNBLOCK, params, |row| row.get(0))? {
+        transaction.ready.moved(&ended.queue, None, Some(ready_ms));
+    }
+    Ok(())
+}
+
+/// Forgets what is known of a job's attempts.
+pub(super) fn forget_attempts(transaction: &Transaction<'_>, job: &str) -> Result<()> {
+    transaction.connection.run("DELETE FROM failed_attempt WHERE job = ?1", [job])?;
+    Ok(())
+}
+
+/// Puts the end where the notifier finds it.
+fn tell(transaction: &Transaction<'_>, live: &Live, user: &str, end: &Final<'_>, now_ms: u64) -> Result<()> {
+    let sql = "INSERT INTO job_end (job, queue, user_id, status, error, dead_letter_queue, email, ended_ms)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let status = end.status().as_str();
+    let (error, to) = (end.error(), end.dead_letter_queue());
+    transaction.connection.run(sql, params![live.job, live.queue, user, status, error, to, live.email, Nat(now_ms)])?;
+    Ok(())
+}
+
+/// Ends a job by will: its own user's, or an operator's.
+pub(super) fn cancel(
+    transaction: &mut Transaction<'_>,
+    job: &str,
+    user: Option<&str>,
+    now_ms: u64,
+) -> Result<Ending> {
+    let sql = "SELECT 1 FROM job_status WHERE id = ?1 AND user_id = coalesce(?2, user_id)";
+    if !transaction.connection.any(sql, params![job, user])? {
+        return Ok(Ending::NotFound);
+    }
+    let Some(live) = Live::find(transaction, job)? else { return Ok(Ending::NotAllowed) };
+    finish(transaction, &live, Final::Cancelled, now_ms)?;
+    Ok(Ending::Done { delivery: live.delivery })
+}

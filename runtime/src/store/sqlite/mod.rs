@@ -1,0 +1,124 @@
+//! The embedded store: one SQLite file, one connection that writes, any number that read.
+//!
+//! Each [`Store::apply`] is one transaction. SQL never asks for the time or for chance, there are no triggers, and every
+//! statement of the hot path goes through an index whose size is that of the live jobs, not of the history.
+//!
+//! - `open` finds out whose file it is and prepares it, `migrations/` says what is in it, `value` how values look there.
+//! - `enqueue`, `claim`, `settle`, `finish`, `dead_letter` and `upkeep` carry out commands; they know [`Transaction`].
+//! - `outlook` and `read` answer questions.
+
+mod claim;
+mod dead_letter;
+mod enqueue;
+mod finish;
+mod open;
+mod outlook;
+#[cfg(test)]
+mod plans;
+mod read;
+mod ready;
+mod settle;
+mod statement;
+mod transaction;
+mod upkeep;
+mod value;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rusqlite::Connection;
+
+use super::{Answer, Command, Error, Outlook, Query, Reader, Rows, Store};
+use ready::Ready;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The name of a registered VFS instead of the operating system's files. No lock file is made then: whoever brings
+    /// the VFS sees to it that one process writes.
+    pub vfs: Option<String>,
+    /// What a commit survives.
+    pub synchronous: Synchronous,
+    /// After how many pages in the write-ahead log they are moved into the file.
+    pub checkpoint_pages: u32,
+}
+
+impl Default for SqliteOptions {
+    /// The operating system's files, safe against a loss of power, and SQLite's own 1,000 pages.
+    fn default() -> Self {
+        Self { vfs: None, synchronous: Synchronous::Full, checkpoint_pages: 1_000 }
+    }
+}
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// A loss of power.
+    #[default]
+    Full,
+    /// The end of the process. A loss of power may take the last commits, never more than the last.
+    Normal,
+}
+
+/// The writing side of an SQLite store.
+#[derive(Debug)]
+pub struct Sqlite {
+    connection: Connection,
+    ready: Ready,
+    path: PathBuf,
+    vfs: Option<String>,
+    /// Held for as long as the store is open. Declared last, so that it is let go after the connection has closed.
+    _lock: Option<File>,
+}
+
+impl Sqlite {
+    /// Opens the store at `path`, which is made if it does not exist and brought up to date if it is older.
+    ///
+    /// # Errors
+    ///
+    /// If the file is another program's or a newer Kew's (it stays as it is), if another process has it open, or if it
+    /// cannot be opened or written.
+    pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let (connection, lock) = open::writer(path, options)?;
+        Ok(Self { connection, ready: Ready::default(), path: path.into(), vfs: options.vfs.clone(), _lock: lock })
+    }
+
+    /// A reading side with a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be opened once more.
+    pub fn reader(&self) -> Result<SqliteReader, Error> {
+        let connection = open::reader(&self.path, self.vfs.as_deref())?;
+        Ok(SqliteReader { connection })
+    }
+}
+
+impl Store for Sqlite {
+    fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
+        async move { transaction::apply(&self.connection, &mut self.ready, commands) }.boxed()
+    }
+
+    fn outlook(&mut self, now_ms: u64) -> BoxFuture<'_, Result<Outlook, Error>> {
+        async move { outlook::outlook(&self.connection, &mut self.ready, now_ms) }.boxed()
+    }
+
+    fn last_ms(&mut self) -> BoxFuture<'_, Result<u64, Error>> {
+        async move { upkeep::last_ms(&self.connection) }.boxed()
+    }
+}
+
+/// The reading side of an SQLite store.
+#[derive(Debug)]
+pub struct SqliteReader {
+    connection: Connection,
+}
+
+impl Reader for SqliteReader {
+    fn read<'a>(&'a mut self, query: &'a Query) -> BoxFuture<'a, Result<Rows, Error>> {
+        async move { read::read(&self.connection, query) }.boxed()
+    }
+}

@@ -1,0 +1,65 @@
+//! What concerns no single job: the store's own numbers, pausing a queue, forgetting what is past its time.
+
+use rusqlite::{Connection, Result, params};
+
+use super::statement::{Statements, failed};
+use super::transaction::Transaction;
+use super::value::Nat;
+use crate::store::Error;
+
+/// How long an end is kept at least, so that a notifier that was away for a day misses none.
+const END_RETENTION_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// How long a claim of a rate-limited queue is kept: longer than any window of a rate limit.
+const RATE_CLAIM_RETENTION_MS: u64 = 60 * 60 * 1_000;
+
+/// One of the store's own numbers.
+pub(super) fn number(connection: &Connection, key: &str) -> Result<u64> {
+    let value = connection.one("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))?;
+    value.map(|Nat(value)| value).ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+/// Sets one of the store's own numbers, unless it is greater already: none of them ever goes back.
+pub(super) fn raise(connection: &Connection, key: &str, value: u64) -> Result<()> {
+    connection.run("UPDATE meta SET value = ?2 WHERE key = ?1 AND value < ?2", params![key, Nat(value)])?;
+    Ok(())
+}
+
+/// The latest time that any command carried.
+pub(super) fn last_ms(connection: &Connection) -> Result<u64, Error> {
+    number(connection, "last_ms").map_err(|error| failed("read the time of the last command", &error))
+}
+
+/// Pauses or resumes a queue.
+pub(super) fn pause(transaction: &mut Transaction<'_>, queue: &str, paused: bool) -> Result<()> {
+    let sql = "INSERT INTO queue_state (queue, paused) VALUES (?1, ?2)
+               ON CONFLICT (queue) DO UPDATE SET paused = excluded.paused";
+    transaction.connection.run(sql, params![queue, paused])?;
+    Ok(())
+}
+
+/// Whether a queue is paused.
+pub(super) fn is_paused(connection: &Connection, queue: &str) -> Result<bool> {
+    connection.any("SELECT 1 FROM queue_state WHERE queue = ?1 AND paused", [queue])
+}
+
+/// Forgets idempotency keys, told ends and rate claims that are past their time.
+pub(super) fn prune(transaction: &mut Transaction<'_>, now_ms: u64) -> Result<()> {
+    let connection = transaction.connection;
+    connection.run("DELETE FROM idempotency WHERE until_ms <= ?1", [Nat(now_ms)])?;
+    let kept_from_ms = now_ms.saturating_sub(RATE_CLAIM_RETENTION_MS);
+    connection.run("DELETE FROM rate_claim WHERE at_ms < ?1", [Nat(kept_from_ms)])?;
+    forget_ends(connection, now_ms)
+}
+
+/// Forgets ends that have been told and are old. They are stored in the order in which they came, so the search stops
+/// at the first one that has to stay: it costs what it forgets.
+fn forget_ends(connection: &Connection, now_ms: u64) -> Result<()> {
+    let told = number(connection, "told")?;
+    let Some(old_ms) = now_ms.checked_sub(END_RETENTION_MS) else { return Ok(()) };
+    let sql = "DELETE FROM job_end
+               WHERE seq <= ?1
+                 AND seq < coalesce((SELECT seq FROM job_end WHERE ?2 < ended_ms ORDER BY seq LIMIT 1), ?1 + 1)";
+    connection.run(sql, params![Nat(told), Nat(old_ms)])?;
+    Ok(())
+}

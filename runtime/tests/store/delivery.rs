@@ -1,0 +1,168 @@
+//! Enqueue, claim, settle: who gets what, and when a lease holds.
+
+use super::*;
+use kew_spec::lifecycle::Status;
+
+#[test]
+fn a_new_job_is_pending_and_readable_at_once() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.enqueue(job("a", 7)), ("a".into(), How::Created));
+    let row = bench.row("a");
+    assert_eq!((row.status, row.retry_count, row.created_ms, row.updated_ms), (Status::Pending, 0, 7, 7));
+    assert!(row.error.is_none() && row.result.is_none() && row.completed_ms.is_none());
+}
+
+#[test]
+fn a_payload_is_kept_byte_for_byte() {
+    let mut bench = Bench::new();
+    for text in ["1.50", "-0", "1e5", "12345678901234567890", "\"7\"", "null", "{ \"a\" :1 }", "\"\\u0000é\""] {
+        let payload = json(text);
+        bench.enqueue(NewJob { id: text.into(), payload, ..job("", 0) });
+        assert_eq!(bench.row(text).payload.get(), text);
+        let Answer::Claimed(Some(claimed)) = bench.one(Command::Claim(claim(0))) else { panic!("it is ready") };
+        assert_eq!(claimed.jobs[0].payload.get(), text);
+        let outcome = Outcome::Completed(json(text));
+        bench.settle(Settle { outcome, ..complete(&claimed.jobs[0].lease, 0) });
+        assert_eq!(bench.row(text).result.unwrap().get(), text);
+    }
+}
+
+#[test]
+fn a_repeated_request_makes_one_job() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 1));
+    assert_eq!(bench.enqueue(NewJob { payload: json("2"), ..job("a", 2) }), ("a".into(), How::Replayed));
+    assert_eq!((bench.row("a").payload.get(), bench.row("a").updated_ms), ("{}", 1));
+}
+
+#[test]
+fn an_idempotency_key_makes_one_job_of_one_request_of_one_user() {
+    let mut bench = Bench::new();
+    bench.enqueue(once("a", "key", "print", 0));
+    assert_eq!(bench.enqueue(once("b", "key", "print", 99)), ("a".into(), How::Replayed));
+    assert!(matches!(bench.one(Command::Enqueue(once("b", "key", "other", 99))), Answer::IdempotencyConflict));
+    let other = NewJob { user: "bo".into(), ..once("b", "key", "other", 99) };
+    assert_eq!(bench.enqueue(other), ("b".into(), How::Created));
+    assert_eq!(bench.enqueue(once("c", "key", "other", 100)), ("c".into(), How::Created), "the first is past its time");
+    assert_eq!(bench.enqueue(once("d", "key", "other", 101)), ("c".into(), How::Replayed));
+}
+
+#[test]
+fn who_waited_longest_comes_first_and_nobody_early() {
+    let mut bench = Bench::new();
+    for (id, ready_ms) in [("late", 20), ("second", 10), ("third", 10), ("first", 5)] {
+        bench.enqueue(NewJob { ready_ms, ..job(id, 0) });
+    }
+    assert!(bench.claim(claim(4)).is_empty());
+    assert_eq!(ids(&bench.claim(Claim { max: 2, ..claim(10) })), ["first", "second"]);
+    assert_eq!(ids(&bench.claim(Claim { max: 9, ..claim(19) })), ["third"]);
+    assert!(bench.claim(Claim { queue: "other".into(), ..claim(99) }).is_empty());
+}
+
+#[test]
+fn a_paused_queue_gives_nothing_until_it_is_resumed() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    bench.one(Command::Pause { queue: "q".into(), paused: true, now_ms: 0 });
+    assert!(bench.claim(claim(1)).is_empty());
+    assert!(bench.outlook(1).queues[0].paused);
+    bench.one(Command::Pause { queue: "q".into(), paused: false, now_ms: 2 });
+    assert_eq!(ids(&bench.claim(claim(2))), ["a"]);
+}
+
+#[test]
+fn a_rate_limit_holds_in_every_half_open_window() {
+    let mut bench = Bench::new();
+    for id in ["a", "b", "c", "d", "e"] {
+        bench.enqueue(job(id, 0));
+    }
+    let limited = |now_ms| Claim { max: 9, rate: Some((3, 1_000)), ..claim(now_ms) };
+    assert_eq!(bench.claim(Claim { max: 1, ..limited(10) }).len(), 1);
+    assert_eq!(bench.claim(limited(600)).len(), 2, "as many as there is room for");
+    assert_eq!(bench.outlook(600).queues[0].recent_claims_ms, [10, 600, 600]);
+    assert!(bench.claim(limited(1_009)).is_empty());
+    assert_eq!(bench.claim(limited(1_010)).len(), 1, "at its end a window no longer holds the claim it began with");
+    assert_eq!(bench.outlook(1_010).queues[0].recent_claims_ms, [600, 600, 1_010]);
+}
+
+#[test]
+fn a_batch_that_is_kept_is_tried_again_as_a_whole_and_alone() {
+    let mut bench = Bench::new();
+    for id in ["a", "b", "c"] {
+        bench.enqueue(job(id, 0));
+    }
+    let leases = bench.claim(Claim { max: 3, ..claim(1) });
+    bench.enqueue(job("d", 2));
+    for lease in &leases[..2] {
+        assert!(bench.settle(Settle { keep_batch: true, ..fail(lease, Then::RetryAt(2), 2) }));
+    }
+    assert!(bench.settle(fail(&leases[2], Then::RetryAt(2), 2)), "this one leaves the batch");
+    assert!(bench.outlook(2).queues[0].head_keeps_batch);
+    let Answer::Claimed(Some(again)) = bench.one(Command::Claim(Claim { max: 9, ..claim(3) })) else { panic!() };
+    assert_eq!(again.batch, "batch-1");
+    assert_eq!(again.jobs.iter().map(|job| job.lease.job.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(!bench.outlook(3).queues[0].head_keeps_batch);
+    assert_eq!(ids(&bench.claim(Claim { max: 9, ..claim(3) })), ["c", "d"]);
+}
+
+#[test]
+fn a_retry_waits_for_its_time_and_keeps_the_error_until_it_ends() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    let first = bench.claim(claim(1)).remove(0);
+    assert!(bench.settle(fail(&first, Then::RetryAt(50), 2)));
+    let row = bench.row("a");
+    assert_eq!((row.status, row.error.as_deref(), row.completed_ms), (Status::Failed, Some("it broke"), None));
+    assert_eq!(bench.outlook(49).queues[0].next_ready_ms, Some(50));
+    assert!(bench.claim(claim(49)).is_empty());
+    let second = bench.claim(claim(50)).remove(0);
+    assert_eq!((second.attempt, second.fence), (2, 2));
+    let row = bench.row("a");
+    assert_eq!((row.status, row.error.as_deref(), row.retry_count), (Status::Processing, Some("it broke"), 1));
+    assert!(bench.settle(complete(&second, 51)));
+    let row = bench.row("a");
+    assert_eq!((row.status, row.error, row.completed_ms), (Status::Completed, None, Some(51)));
+}
+
+#[test]
+fn a_lease_settles_once_and_only_its_own_attempt() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    let lease = bench.claim(claim(0)).remove(0);
+    for wrong in [
+        LeaseId { queue: "other".into(), ..lease.clone() },
+        LeaseId { job: "b".into(), ..lease.clone() },
+        LeaseId { attempt: 2, ..lease.clone() },
+        LeaseId { fence: 2, ..lease.clone() },
+    ] {
+        assert!(!bench.settle(complete(&wrong, 1)), "{wrong}");
+    }
+    assert!(bench.settle(complete(&lease, 1)));
+    assert!(!bench.settle(fail(&lease, Then::Fail, 2)));
+    assert_eq!(bench.row("a").status, Status::Completed);
+}
+
+#[test]
+fn a_lease_that_ran_out_can_only_be_lost() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    let lease = bench.claim(claim(0)).remove(0);
+    assert_eq!(bench.outlook(999).next_lease_ms, Some(1_000));
+    assert!(bench.outlook(999).expired.is_empty());
+    assert_eq!(bench.outlook(1_000).expired, [lease.clone()]);
+    assert!(!bench.settle(complete(&lease, 1_000)));
+    let lost = Settle { outcome: Outcome::Lost("gone".into()), ..fail(&lease, Then::RetryAt(1_001), 1_001) };
+    assert!(bench.settle(lost.clone()));
+    assert!(!bench.settle(lost));
+    assert_eq!(bench.row("a").error.as_deref(), Some("gone"));
+}
+
+#[test]
+fn an_update_is_never_dated_before_the_one_before_it() {
+    let mut bench = Bench::new();
+    bench.enqueue(NewJob { ready_ms: 0, ..job("a", 100) });
+    let lease = bench.claim(claim(50)).remove(0);
+    assert_eq!(bench.row("a").updated_ms, 100);
+    bench.settle(complete(&lease, 60));
+    assert_eq!((bench.row("a").updated_ms, bench.row("a").completed_ms), (100, Some(100)));
+}

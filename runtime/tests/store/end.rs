@@ -1,0 +1,169 @@
+//! Final ends: what is kept, what is told, what can be brought back.
+
+use super::*;
+use kew_spec::lifecycle::Status;
+
+#[test]
+fn every_final_end_is_told_once_in_its_order() {
+    let mut bench = Bench::new();
+    for id in ["done", "failed", "dead", "retried"] {
+        bench.enqueue(job(id, 0));
+    }
+    let leases = bench.claim(Claim { max: 9, ..claim(0) });
+    bench.settle(complete(&leases[0], 1));
+    bench.settle(fail(&leases[1], Then::Fail, 2));
+    bench.settle(bury(&leases[2], 3));
+    bench.settle(fail(&leases[3], Then::RetryAt(9), 4));
+    let ends = bench.ends();
+    let seen: Vec<_> = ends.iter().map(|end| (end.seq, end.job.as_str(), end.status, end.ended_ms)).collect();
+    let expected =
+        [(1, "done", Status::Completed, 1), (2, "failed", Status::Failed, 2), (3, "dead", Status::Failed, 3)];
+    assert_eq!(seen, expected);
+    assert_eq!(ends[0].error, None);
+    assert_eq!((ends[2].error.as_deref(), ends[2].dead_letter_queue.as_deref()), (Some("it broke"), Some("dlq")));
+}
+
+#[test]
+fn a_dead_letter_keeps_everything_that_is_known_of_it() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    let first = bench.claim(claim(1)).remove(0);
+    bench.settle(Settle { outcome: Outcome::TimedOut("slow".into()), ..fail(&first, Then::RetryAt(2), 2) });
+    let second = bench.claim(claim(3)).remove(0);
+    bench.settle(bury(&second, 4));
+    let letter = bench.dead_letters().remove(0);
+    assert_eq!((letter.job.id.as_str(), letter.died_ms, letter.job.payload.get()), ("a", 4, "{}"));
+    assert_eq!(letter.job.dead_letter_queue.as_deref(), Some("dlq"));
+    let attempt = |attempt, outcome: &str, error: &str, started_ms, ended_ms| {
+        FailedAttempt { attempt, outcome: outcome.into(), error: error.into(), started_ms, ended_ms }
+    };
+    assert_eq!(letter.attempts, [attempt(1, "timed-out", "slow", 1, 2), attempt(2, "failed", "it broke", 3, 4)]);
+}
+
+#[test]
+fn a_redriven_job_goes_back_with_fresh_attempts_and_no_old_lease_fits_it() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    let dead = bench.claim(claim(0)).remove(0);
+    bench.settle(bury(&dead, 1));
+    assert_eq!(bench.redrive("a", 2), Ending::Done { delivery: None });
+    assert!(bench.dead_letters().is_empty());
+    let row = bench.row("a");
+    assert_eq!((row.status, row.error, row.retry_count, row.completed_ms), (Status::Pending, None, 0, None));
+    let fresh = bench.claim(claim(2)).remove(0);
+    assert_eq!((fresh.attempt, fresh.fence), (1, 2));
+    assert!(!bench.settle(complete(&dead, 3)));
+    bench.settle(bury(&fresh, 4));
+    assert_eq!(bench.dead_letters()[0].attempts.len(), 1, "those since it was redriven");
+}
+
+#[test]
+fn a_dead_letter_stays_dead_while_its_key_is_taken() {
+    let mut bench = Bench::new();
+    bench.enqueue(sync("a", "1", 0));
+    let lease = bench.claim(claim(0)).remove(0);
+    bench.settle(bury(&lease, 1));
+    bench.enqueue(sync("b", "2", 2));
+    assert_eq!(bench.redrive("a", 3), Ending::KeyTaken);
+    bench.cancel("b", 4);
+    assert_eq!(bench.redrive("a", 5), Ending::Done { delivery: None });
+}
+
+#[test]
+fn a_purged_dead_letter_leaves_its_row() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    let lease = bench.claim(claim(0)).remove(0);
+    bench.settle(bury(&lease, 1));
+    let purge = || Command::Purge { job: "a".into(), now_ms: 2 };
+    assert_eq!(bench.ending(purge()), Ending::Done { delivery: None });
+    assert!(bench.dead_letters().is_empty());
+    assert_eq!((bench.row("a").status, bench.row("a").dead_letter_queue), (Status::Failed, None));
+    assert_eq!(bench.ending(purge()), Ending::NotAllowed);
+    assert_eq!(bench.redrive("a", 3), Ending::NotAllowed);
+    assert_eq!(bench.redrive("nobody", 3), Ending::NotFound);
+}
+
+#[test]
+fn a_job_that_has_not_ended_can_be_cancelled_by_its_user_or_an_operator() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    let theirs = Command::Cancel { job: "a".into(), user: Some("bo".into()), now_ms: 1 };
+    assert_eq!(bench.ending(theirs), Ending::NotFound);
+    let lease = bench.claim(claim(1)).remove(0);
+    let own = Command::Cancel { job: "a".into(), user: Some("ada".into()), now_ms: 2 };
+    assert_eq!(bench.ending(own), Ending::Done { delivery: Some("delivery-1".into()) });
+    let row = bench.row("a");
+    assert_eq!((row.status, row.error.as_deref(), row.completed_ms), (Status::Failed, Some("cancelled"), Some(2)));
+    assert!(!bench.settle(complete(&lease, 3)), "its late answer changes nothing");
+    assert_eq!(bench.cancel("a", 4), Ending::NotAllowed);
+    assert_eq!(bench.cancel("nobody", 4), Ending::NotFound);
+    assert_eq!(bench.ends().len(), 1);
+}
+
+#[test]
+fn an_end_is_forgotten_when_it_has_been_told_and_a_day_has_passed() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let mut bench = Bench::new();
+    for (id, now_ms) in [("a", 10), ("b", 20), ("c", 30)] {
+        bench.enqueue(job(id, now_ms));
+        bench.cancel(id, now_ms);
+    }
+    let mut left = |command| {
+        bench.one(command);
+        bench.ends().len()
+    };
+    assert_eq!(left(Command::Prune { now_ms: 2 * DAY_MS }), 3, "nothing has been told");
+    assert_eq!(left(Command::Told { through: 2, now_ms: 40 }), 3);
+    assert_eq!(left(Command::Told { through: 1, now_ms: 50 }), 3, "what was told stays told");
+    assert_eq!(left(Command::Prune { now_ms: DAY_MS + 9 }), 3);
+    assert_eq!(left(Command::Prune { now_ms: DAY_MS + 10 }), 2);
+    assert_eq!(left(Command::Prune { now_ms: 2 * DAY_MS }), 1);
+    assert!(matches!(bench.read(Query::Told), Rows::Told { through: 2, newest: 3 }));
+}
+
+#[test]
+fn lists_come_in_pages() {
+    let mut bench = Bench::new();
+    for id in ["a", "b", "c"] {
+        bench.enqueue(job(id, 0));
+    }
+    bench.enqueue(NewJob { user: "bo".into(), ..job("d", 0) });
+    for lease in bench.claim(Claim { max: 3, ..claim(0) }) {
+        bench.settle(bury(&lease, 1));
+    }
+    let mut page = |after: Option<&str>| match bench.read(Query::JobsOf {
+        user: "ada".into(),
+        after: after.map(Into::into),
+        limit: 2,
+    }) {
+        Rows::Jobs(rows) => rows.into_iter().map(|row| row.id).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((page(None), page(Some("b"))), (vec!["c".into(), "b".into()], vec!["a".into()]));
+    let mut page = |after: Option<&str>| match bench.read(Query::DeadLetters {
+        dead_letter_queue: "dlq".into(),
+        after: after.map(Into::into),
+        limit: 2,
+    }) {
+        Rows::DeadLetters(rows) => rows.into_iter().map(|row| row.job.id).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((page(None), page(Some("b"))), (vec!["a".into(), "b".into()], vec!["c".into()]));
+}
+
+#[test]
+fn depths_count_who_waits_and_who_is_processed() {
+    let mut bench = Bench::new();
+    for (id, now_ms) in [("a", 1), ("b", 2), ("c", 3)] {
+        bench.enqueue(job(id, now_ms));
+    }
+    bench.claim(claim(5));
+    bench.one(Command::Pause { queue: "empty".into(), paused: true, now_ms: 6 });
+    let Rows::Depths(depths) = bench.read(Query::Depths) else { panic!() };
+    let empty =
+        Depth { queue: "empty".into(), waiting: 0, processing: 0, oldest_created_ms: None, paused: true };
+    let full =
+        Depth { queue: "q".into(), waiting: 2, processing: 1, oldest_created_ms: Some(1), paused: false };
+    assert_eq!(depths, [empty, full]);
+}

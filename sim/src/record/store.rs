@@ -1,0 +1,119 @@
+//! The queue's own word: a store that writes down what the store behind it has made durable.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kew_runtime::store::{Answer, Command, Ending, Error, How, Outcome, Outlook, Settle, Store, Then};
+use kew_spec::history::{
+    self, Accepted, AttemptOutcome, Cancelled, Granted, Lease, Paused, Purged, Redriven, Settled, What,
+};
+
+use super::{Recorder, fingerprint};
+
+/// A store that records.
+pub struct RecordingStore {
+    inner: Box<dyn Store>,
+    recorder: Recorder,
+}
+
+impl RecordingStore {
+    /// Records what `inner` does.
+    pub fn new(inner: Box<dyn Store>, recorder: Recorder) -> Self {
+        Self { inner, recorder }
+    }
+}
+
+impl Store for RecordingStore {
+    fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
+        async move {
+            let answers = self.inner.apply(commands).await?;
+            for (command, answer) in commands.iter().zip(&answers) {
+                if let Some(what) = seen(command, answer) {
+                    self.recorder.see(what);
+                }
+            }
+            Ok(answers)
+        }
+        .boxed()
+    }
+
+    fn outlook(&mut self, now_ms: u64) -> BoxFuture<'_, Result<Outlook, Error>> {
+        self.inner.outlook(now_ms)
+    }
+
+    fn last_ms(&mut self) -> BoxFuture<'_, Result<u64, Error>> {
+        self.inner.last_ms()
+    }
+}
+
+fn seen(command: &Command, answer: &Answer) -> Option<What> {
+    Some(match (command, answer) {
+        (Command::Enqueue(it), Answer::Enqueued { job, how }) => Accepted {
+            job: job.clone(),
+            queue: it.queue.clone(),
+            user: it.user.clone(),
+            payload: fingerprint(it.payload.get()),
+            how: match how {
+                How::Created => history::How::Created,
+                How::Coalesced => history::How::Coalesced,
+                How::Replayed => history::How::Replayed,
+            },
+            key: it.key.clone(),
+            email: it.email.is_some(),
+            clock: it.now_ms,
+        }
+        .into(),
+        (Command::Claim(it), Answer::Claimed(Some(claimed))) => Granted {
+            delivery: it.delivery.clone(),
+            batch: Some(claimed.batch.clone()),
+            queue: it.queue.clone(),
+            processor: it.processor.clone(),
+            jobs: claimed.jobs.iter().map(|job| lease(&job.lease.job, job.lease.attempt)).collect(),
+            lease_until: it.lease_until_ms,
+            clock: it.now_ms,
+        }
+        .into(),
+        (Command::Settle(it), Answer::Settled { accepted }) => settled(it, *accepted).into(),
+        (Command::Cancel { job, now_ms, .. }, Answer::Ended(Ending::Done { .. })) => {
+            Cancelled { job: job.clone(), clock: *now_ms }.into()
+        }
+        (Command::Redrive { job, now_ms, .. }, Answer::Ended(Ending::Done { .. })) => {
+            Redriven { job: job.clone(), clock: *now_ms }.into()
+        }
+        (Command::Purge { job, now_ms }, Answer::Ended(Ending::Done { .. })) => {
+            Purged { job: job.clone(), clock: *now_ms }.into()
+        }
+        (Command::Pause { queue, paused, now_ms }, Answer::Done) => {
+            Paused { queue: queue.clone(), paused: *paused, clock: *now_ms }.into()
+        }
+        _ => return None,
+    })
+}
+
+fn lease(job: &str, attempt: u32) -> Lease {
+    Lease { job: job.to_owned(), attempt }
+}
+
+fn settled(it: &Settle, accepted: bool) -> Settled {
+    let (outcome, error) = match &it.outcome {
+        Outcome::Completed(_) => (AttemptOutcome::Completed, None),
+        Outcome::Failed(error) => (AttemptOutcome::Failed, Some(error.clone())),
+        Outcome::TimedOut(error) => (AttemptOutcome::TimedOut, Some(error.clone())),
+        Outcome::Lost(error) => (AttemptOutcome::Lost, Some(error.clone())),
+    };
+    let then = match &it.then {
+        Then::Complete => history::Then::Completed,
+        Then::RetryAt(at) => history::Then::RetryAt(*at),
+        Then::Fail => history::Then::Failed,
+        Then::DeadLetter(_) => history::Then::DeadLetter,
+    };
+    Settled {
+        job: it.lease.job.clone(),
+        attempt: it.lease.attempt,
+        outcome,
+        accepted,
+        then: accepted.then_some(then),
+        error,
+        delay_asked_ms: None,
+        clock: it.now_ms,
+    }
+}

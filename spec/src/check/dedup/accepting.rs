@@ -1,0 +1,138 @@
+//! What an enqueue becomes: the waiting job of its entity, a follow-up of the one that runs, or a new job.
+
+use super::super::Seen;
+use super::super::ledger::{Ledger, Live};
+use super::{COALESCE, DISTINCT, FOLLOW_UP, RELEASED};
+use crate::history::{Accepted, How};
+use crate::verdict::Notes;
+
+/// `known` says whether the entity `key` had a job before.
+pub(super) fn see(seen: &Seen<'_>, it: &Accepted, key: &str, known: bool, notes: &mut Notes) {
+    if it.how != How::Replayed
+        && seen
+            .ledger
+            .line(&it.queue)
+            .is_some_and(|line| line.has_other_key(key))
+    {
+        notes.exercised(DISTINCT);
+    }
+    let jobs = Jobs::of(seen.ledger, &it.queue, key);
+    match it.how {
+        How::Created => judge_created(seen, it, &jobs, known, notes),
+        How::Coalesced => judge_coalesced(seen, it, &jobs, notes),
+        How::Replayed => {}
+    }
+}
+
+/// The live jobs of one entity.
+struct Jobs<'a> {
+    /// The one that waits, the newest if there are several.
+    waiting: Option<(&'a str, &'a Live)>,
+    /// The one that runs.
+    leased: Option<(&'a str, &'a Live)>,
+}
+
+impl<'a> Jobs<'a> {
+    fn of(ledger: &'a Ledger, queue: &str, key: &str) -> Self {
+        let line = ledger.line(queue);
+        let jobs = line.into_iter().flat_map(|line| line.of_key(key));
+        let mut found = Self {
+            waiting: None,
+            leased: None,
+        };
+        for job in jobs {
+            let Some(live) = ledger.live.get(job) else {
+                continue;
+            };
+            if live.leased().is_some() {
+                found.leased = Some((job, live));
+            } else {
+                found.waiting = Some((job, live));
+            }
+        }
+        found
+    }
+}
+
+fn judge_created(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, known: bool, notes: &mut Notes) {
+    let Accepted { job, key, .. } = it;
+    let key = key.as_deref().unwrap_or_default();
+    match (jobs.waiting, jobs.leased) {
+        (None, None) if known => notes.exercised(RELEASED),
+        (None, None) => {}
+        (None, Some(_)) => notes.exercised(FOLLOW_UP),
+        (Some((waiting, live)), leased) => {
+            let how = if live.attempts.is_empty() {
+                "waits"
+            } else {
+                "waits for its retry"
+            };
+            let says =
+                format!("{waiting} {how} for {key}, but a further enqueue made a new job, {job}");
+            notes.exercised(COALESCE);
+            notes.broken(COALESCE, says, live.lines_and(seen.line));
+            if let Some((running, _)) = leased {
+                let says = format!(
+                    "while {running} is processing for {key} there is one waiting job, {waiting}, but {job} was made too"
+                );
+                notes.exercised(FOLLOW_UP);
+                notes.broken(FOLLOW_UP, says, live.lines_and(seen.line));
+            }
+        }
+    }
+}
+
+fn judge_coalesced(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, notes: &mut Notes) {
+    let key = it.key.as_deref().unwrap_or_default();
+    let Some(target) = seen.ledger.live.get(&it.job) else {
+        return judge_gone(seen, it, notes);
+    };
+    if target.key != it.key || target.queue != it.queue {
+        let theirs = target.key.as_deref().unwrap_or("no entity");
+        let says = format!(
+            "an enqueue for {key} of {} went to {}, a job for {theirs} of {}",
+            it.queue, it.job, target.queue
+        );
+        notes.exercised(DISTINCT);
+        return notes.broken(DISTINCT, says, target.lines_and(seen.line));
+    }
+    if jobs.leased.is_some() {
+        notes.exercised(FOLLOW_UP);
+    }
+    if target.leased().is_some() {
+        let says = format!(
+            "{} is processing for {key} and has its payload already, but an enqueue was added to it and made no \
+             waiting job",
+            it.job
+        );
+        return notes.broken(FOLLOW_UP, says, target.lines_and(seen.line));
+    }
+    notes.exercised(COALESCE);
+    if let Some((waiting, _)) = jobs.waiting.filter(|(waiting, _)| *waiting != it.job) {
+        let says = format!(
+            "an enqueue for {key} went to {}, but the newest job that waits for it is {waiting}",
+            it.job
+        );
+        notes.broken(COALESCE, says, target.lines_and(seen.line));
+    }
+}
+
+/// An enqueue went to a job that is not live.
+fn judge_gone(seen: &Seen<'_>, it: &Accepted, notes: &mut Notes) {
+    let key = it.key.as_deref().unwrap_or_default();
+    if let Some(end) = seen.ledger.ended.get(&it.job) {
+        let says = format!(
+            "{} ended at {} ({:?}), but a later enqueue for {key} was added to it and made no new job",
+            it.job, end.at, end.how
+        );
+        notes.exercised(RELEASED);
+        notes.broken(RELEASED, says, vec![end.line, seen.line]);
+    } else {
+        let says = format!(
+            "an enqueue for {key} was added to {}, a job that never was",
+            it.job
+        );
+        notes.exercised(COALESCE);
+        notes.broken(COALESCE, says, vec![seen.line]);
+    }
+}

@@ -1,0 +1,188 @@
+//! How many jobs were asked for and how many were made, per distinct request. Requests that look alike cannot be told
+//! apart in the queue's word, so they are counted.
+//!
+//! An entry goes when all its requests are answered and accounted for; so memory follows what is open.
+
+use std::collections::BTreeMap;
+
+use crate::history::{Accepted, Enqueue};
+
+/// What an accepted job and the enqueue behind it have in common.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Request {
+    user: String,
+    queue: String,
+    payload: String,
+    key: Option<String>,
+}
+
+impl Request {
+    fn asked(it: &Enqueue) -> Self {
+        Self::of(&it.user, &it.queue, &it.payload, it.key.as_ref())
+    }
+
+    fn accepted(it: &Accepted) -> Self {
+        Self::of(&it.user, &it.queue, &it.payload, it.key.as_ref())
+    }
+
+    fn of(user: &str, queue: &str, payload: &str, key: Option<&String>) -> Self {
+        Self {
+            user: user.to_owned(),
+            queue: queue.to_owned(),
+            payload: payload.to_owned(),
+            key: key.cloned(),
+        }
+    }
+}
+
+/// The account of requests that are alike.
+#[derive(Debug, Default)]
+struct Demand {
+    /// Enqueues that may have made a job: sent, not refused, not answered with an older job.
+    operations: u64,
+    /// How many of them only repeat another one's idempotency key.
+    repeats: u64,
+    /// Jobs made.
+    created: u64,
+    /// The last few lines that speak of it.
+    lines: Vec<u64>,
+    /// Enqueues not answered yet, or never.
+    unanswered: u64,
+    /// Times that a request went to a job that was there already.
+    merged: u64,
+    /// Idempotency keys among the enqueues, with the player's time of the first.
+    keys: BTreeMap<String, u64>,
+}
+
+/// How many lines are kept to show.
+const LINES_MAX: usize = 8;
+
+impl Demand {
+    fn note(&mut self, line: u64) {
+        if self.lines.len() == LINES_MAX {
+            self.lines.remove(1);
+        }
+        self.lines.push(line);
+    }
+
+    /// One enqueue turns out to have made nothing.
+    fn withdraw(&mut self, keyed: bool) {
+        self.operations = self.operations.saturating_sub(1);
+        if keyed {
+            self.repeats = self.repeats.saturating_sub(1);
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        let merged = self.operations == 1 && 0 < self.merged && self.created == 0;
+        self.unanswered == 0 && (self.operations == self.created || merged)
+    }
+}
+
+/// What the making of a job amounts to.
+pub(super) enum Made {
+    /// Asked for.
+    Asked,
+    /// More of its like were asked for, but by repeating an idempotency key: `created` for `distinct` requests.
+    Repeated { created: u64, distinct: u64 },
+    /// Not asked for, or not so often.
+    Unasked,
+}
+
+/// More jobs than enqueues.
+pub(super) struct Excess {
+    pub(super) created: u64,
+    pub(super) operations: u64,
+    pub(super) lines: Vec<u64>,
+}
+
+/// All accounts that are open.
+#[derive(Default)]
+pub(super) struct Demands {
+    open: BTreeMap<Request, Demand>,
+}
+
+impl Demands {
+    /// A client asks at `at`; an idempotency key holds for `holds_ms`.
+    pub(super) fn ask(&mut self, line: u64, at: u64, it: &Enqueue, holds_ms: u64) {
+        let demand = self.open.entry(Request::asked(it)).or_default();
+        demand.note(line);
+        demand.operations += 1;
+        demand.unanswered += 1;
+        let Some(key) = &it.idempotency_key else {
+            return;
+        };
+        match demand.keys.get(key) {
+            Some(first) if at - first < holds_ms => demand.repeats += 1,
+            _ => drop(demand.keys.insert(key.clone(), at)),
+        }
+    }
+
+    /// The client is answered; `made_nothing` if it was refused, or told of a job that was there before it asked.
+    pub(super) fn answer(&mut self, it: &Enqueue, made_nothing: bool) -> Option<Excess> {
+        let request = Request::asked(it);
+        let demand = self.open.get_mut(&request)?;
+        demand.unanswered = demand.unanswered.saturating_sub(1);
+        if made_nothing {
+            demand.withdraw(it.idempotency_key.is_some());
+        }
+        let (created, operations) = (demand.created, demand.operations);
+        let lines = demand.lines.clone();
+        demand.created = created.min(operations); // What is too much is told once.
+        if demand.is_settled() {
+            self.open.remove(&request);
+        }
+        (operations < created).then_some(Excess {
+            created,
+            operations,
+            lines,
+        })
+    }
+
+    /// The queue has made a job.
+    pub(super) fn create(&mut self, line: u64, it: &Accepted) -> Made {
+        let request = Request::accepted(it);
+        let Some(demand) = self.open.get_mut(&request) else {
+            return Made::Unasked;
+        };
+        if demand.operations <= demand.created {
+            return Made::Unasked;
+        }
+        demand.note(line);
+        demand.created += 1;
+        let (created, distinct) = (demand.created, demand.operations - demand.repeats);
+        if demand.is_settled() {
+            self.open.remove(&request);
+        }
+        if distinct < created {
+            Made::Repeated { created, distinct }
+        } else {
+            Made::Asked
+        }
+    }
+
+    /// A request went to a job that was there already.
+    pub(super) fn merge(&mut self, it: &Accepted) {
+        let request = Request::accepted(it);
+        let Some(demand) = self.open.get_mut(&request) else {
+            return;
+        };
+        demand.merged += 1;
+        if demand.is_settled() {
+            self.open.remove(&request);
+        }
+    }
+
+    /// The lines that speak of requests like this one, and then `line`.
+    pub(super) fn lines_and(&self, it: &Accepted, line: u64) -> Vec<u64> {
+        let demand = self.open.get(&Request::accepted(it));
+        let lines = demand
+            .map(|demand| demand.lines.clone())
+            .unwrap_or_default();
+        lines
+            .into_iter()
+            .filter(|&earlier| earlier != line)
+            .chain([line])
+            .collect()
+    }
+}

@@ -1,0 +1,109 @@
+//! `retry/count`: retry_count is the number of deliveries begun less one, and attempts are numbered from 1.
+//!
+//! A read of the status races with grants: any value that held from the question to the answer is right.
+
+use std::collections::BTreeMap;
+
+use super::deliveries;
+use crate::check::Seen;
+use crate::check::ledger::{End, Live};
+use crate::history::{Granted, Redriven, StatusRead, What};
+use crate::verdict::Notes;
+
+const COUNT: &str = "retry/count";
+
+#[derive(Default)]
+pub(super) struct Count {
+    /// When a job was last redriven, on the player's clock, and how many deliveries it had had until then.
+    redriven: BTreeMap<String, (u64, u32)>,
+}
+
+impl Count {
+    pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
+        match &seen.event.what {
+            What::Granted(it) => self.grant(seen, it, notes),
+            What::StatusRead(it) => self.read(seen, it, notes),
+            What::Redriven(it) => self.redrive(seen, it),
+            _ => {}
+        }
+    }
+
+    fn redrive(&mut self, seen: &Seen<'_>, it: &Redriven) {
+        let had = seen.ledger.ended.get(&it.job).map_or(0, |end| end.attempts);
+        self.redriven.insert(it.job.clone(), (seen.event.at, had));
+    }
+
+    /// What follows a wrong number is counted from it, so only the first is told. The first number after a redrive is
+    /// `dead-letter/redrive`'s.
+    fn grant(&mut self, seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
+        for lease in &it.jobs {
+            let Some(live) = seen.ledger.live.get(&lease.job) else {
+                continue;
+            };
+            let had = deliveries(live);
+            let right_so_far = match live.attempts.last() {
+                Some(last) => last.number == had,
+                None => !self.redriven.contains_key(&lease.job),
+            };
+            if 0 < had {
+                notes.exercised(COUNT);
+            }
+            if right_so_far && lease.attempt != had + 1 {
+                let says = format!(
+                    "delivery {} of {} ({}) was given the number {}",
+                    had + 1,
+                    lease.job,
+                    live.queue,
+                    lease.attempt,
+                );
+                notes.broken(COUNT, says, live.lines_and(seen.line));
+            }
+        }
+    }
+
+    fn read(&mut self, seen: &Seen<'_>, read: &StatusRead, notes: &mut Notes) {
+        let Some(row) = &read.row else { return };
+        let live = seen.ledger.live.get(&read.job);
+        let end = seen.ledger.ended.get(&read.job);
+        let (low, high, lines) = match (live, end) {
+            (Some(live), _) => (
+                begun_before(live, read.asked_at),
+                deliveries(live),
+                live.lines_and(seen.line),
+            ),
+            (None, Some(end)) => (
+                least(end, read.asked_at),
+                end.attempts,
+                vec![end.line, seen.line],
+            ),
+            (None, None) => return,
+        };
+        notes.exercised(COUNT);
+        let of = |deliveries: u32| deliveries.saturating_sub(1);
+        let fits = |low: u32, high: u32| (of(low)..=of(high)).contains(&row.retry_count);
+        let redriven = self.redriven.get(&read.job);
+        let before = redriven.filter(|(at, _)| read.asked_at <= *at);
+        if fits(low, high) || before.is_some_and(|(_, had)| fits(0, (*had).max(high))) {
+            return;
+        }
+        let says = format!(
+            "{} was delivered {high} times, so its retry_count is {}, but its status at {} says {}",
+            read.job,
+            of(high),
+            seen.event.at,
+            row.retry_count,
+        );
+        notes.broken(COUNT, says, lines);
+    }
+}
+
+/// Deliveries that had surely begun when the question was sent.
+fn begun_before(live: &Live, asked_at: u64) -> u32 {
+    live.attempts
+        .partition_point(|attempt| attempt.granted_at < asked_at) as u32
+}
+
+/// The same of an ended job. When its last deliveries began is not kept, only that they were over at its end.
+fn least(end: &End, asked_at: u64) -> u32 {
+    if end.at < asked_at { end.attempts } else { 0 }
+}

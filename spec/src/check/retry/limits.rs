@@ -1,0 +1,177 @@
+//! `retry/at-most`, `retry/at-least`, `retry/infinite` and `retry/stops`: neither more deliveries nor fewer than the policy
+//! allows, and none after success.
+
+use super::{ToldOnce, attempts_max, deliveries};
+use crate::check::Seen;
+use crate::check::ledger::{End, EndHow, Live};
+use crate::history::{AttemptOutcome, Redriven, Settled, Then, What};
+use crate::verdict::Notes;
+
+const AT_MOST: &str = "retry/at-most";
+const AT_LEAST: &str = "retry/at-least";
+const INFINITE: &str = "retry/infinite";
+const STOPS: &str = "retry/stops";
+
+#[derive(Default)]
+pub(super) struct Limits {
+    told: ToldOnce,
+}
+
+impl Limits {
+    pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
+        match &seen.event.what {
+            What::Granted(it) => {
+                for lease in &it.jobs {
+                    self.grant(seen, &it.queue, &lease.job, notes);
+                }
+            }
+            What::Settled(it) if it.accepted => self.settle(seen, it, notes),
+            What::Redriven(it) => self.redrive(seen, it, notes),
+            _ => {}
+        }
+    }
+
+    fn grant(&mut self, seen: &Seen<'_>, queue: &str, job: &str, notes: &mut Notes) {
+        if let Some(live) = seen.ledger.live.get(job) {
+            self.grant_live(seen, job, live, notes);
+        } else if let Some(end) = seen.ledger.ended.get(job) {
+            self.grant_ended(seen, queue, job, end, notes);
+        }
+    }
+
+    fn grant_live(&mut self, seen: &Seen<'_>, job: &str, live: &Live, notes: &mut Notes) {
+        let before = deliveries(live);
+        let completed = live
+            .attempts
+            .last()
+            .and_then(|attempt| attempt.end.as_ref())
+            .filter(|end| end.outcome == AttemptOutcome::Completed);
+        if let Some(end) = completed {
+            let says = format!(
+                "{job} ({}) completed at clock {}, but was delivered again",
+                live.queue, end.clock
+            );
+            self.told
+                .broken(STOPS, job, says, live.lines_and(seen.line), notes);
+        }
+        let Some(max) = attempts_max(seen.ledger, &live.queue) else {
+            return;
+        };
+        if 0 < before {
+            notes.exercised(AT_MOST);
+        }
+        if before == max {
+            let says = format!(
+                "{job} ({}, {max} attempts) was delivered {} times",
+                live.queue,
+                before + 1
+            );
+            notes.broken(AT_MOST, says, live.lines_and(seen.line));
+        }
+    }
+
+    fn grant_ended(
+        &mut self,
+        seen: &Seen<'_>,
+        queue: &str,
+        job: &str,
+        end: &End,
+        notes: &mut Notes,
+    ) {
+        let lines = vec![end.line, seen.line];
+        match end.how {
+            EndHow::Completed => {
+                let says = format!(
+                    "{job} ({queue}) completed at clock {}, but was delivered again",
+                    end.clock
+                );
+                self.told.broken(STOPS, job, says, lines, notes);
+            }
+            EndHow::Failed | EndHow::DeadLetter => {
+                let Some(max) = attempts_max(seen.ledger, queue) else {
+                    return;
+                };
+                notes.exercised(AT_MOST);
+                if max <= end.attempts {
+                    let says = format!(
+                        "{job} ({queue}, {max} attempts) was delivered {} times, the last one after it had been given \
+                         up at clock {}",
+                        end.attempts + 1,
+                        end.clock,
+                    );
+                    self.told.broken(AT_MOST, job, says, lines, notes);
+                }
+            }
+            EndHow::Cancelled | EndHow::Purged => {}
+        }
+    }
+
+    fn settle(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
+        let Some(live) = seen.ledger.live.get(&it.job) else {
+            return;
+        };
+        if it.outcome == AttemptOutcome::Completed {
+            notes.exercised(STOPS);
+        }
+        let given_up = matches!(it.then, Some(Then::Failed | Then::DeadLetter));
+        if it.outcome == AttemptOutcome::Cancelled || seen.ledger.policy(&live.queue).is_none() {
+            return;
+        }
+        match attempts_max(seen.ledger, &live.queue) {
+            Some(max) if given_up => self.give_up(seen, it, live, max, notes),
+            Some(_) => {}
+            None => self.never_give_up(seen, it, live, given_up, notes),
+        }
+    }
+
+    fn give_up(&mut self, seen: &Seen<'_>, it: &Settled, live: &Live, max: u32, notes: &mut Notes) {
+        notes.exercised(AT_LEAST);
+        let had = deliveries(live);
+        if max <= had {
+            notes.exercised(AT_MOST); // From here on it must not be delivered.
+            return;
+        }
+        let says = format!(
+            "{} ({}, {max} attempts) was given up after {had} deliveries",
+            it.job, live.queue
+        );
+        self.told
+            .broken(AT_LEAST, &it.job, says, live.lines_and(seen.line), notes);
+    }
+
+    fn never_give_up(
+        &mut self,
+        seen: &Seen<'_>,
+        it: &Settled,
+        live: &Live,
+        given_up: bool,
+        notes: &mut Notes,
+    ) {
+        if it.outcome != AttemptOutcome::Completed || given_up {
+            notes.exercised(INFINITE);
+        }
+        if given_up {
+            let says = format!(
+                "{} ({}, infinite attempts) was given up after {} deliveries",
+                it.job,
+                live.queue,
+                deliveries(live)
+            );
+            self.told
+                .broken(INFINITE, &it.job, says, live.lines_and(seen.line), notes);
+        }
+    }
+
+    fn redrive(&mut self, seen: &Seen<'_>, it: &Redriven, notes: &mut Notes) {
+        let end = seen.ledger.ended.get(&it.job);
+        let Some(end) = end.filter(|end| end.how == EndHow::Completed) else {
+            return;
+        };
+        let says = format!(
+            "{} completed at clock {}, but was put back into its queue",
+            it.job, end.clock
+        );
+        self.told
+            .broken(STOPS, &it.job, says, vec![end.line, seen.line], notes);
+    }
+}

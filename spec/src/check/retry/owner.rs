@@ -1,0 +1,104 @@
+//! `retry/one-owner`: no two live leases on one job, and only the holder of the live lease can settle it.
+
+use std::collections::BTreeSet;
+
+use crate::check::Seen;
+use crate::check::ledger::{End, Live, word};
+use crate::history::{Granted, Settled, What};
+use crate::verdict::Notes;
+
+const ONE_OWNER: &str = "retry/one-owner";
+
+#[derive(Default)]
+pub(super) struct Owner {}
+
+impl Owner {
+    pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
+        match &seen.event.what {
+            What::Granted(it) => grant(seen, it, notes),
+            What::Settled(it) => settle(seen, it, notes),
+            _ => {}
+        }
+    }
+}
+
+fn grant(seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
+    let mut twice = BTreeSet::new();
+    for lease in &it.jobs {
+        let Some(live) = seen.ledger.live.get(&lease.job) else {
+            continue;
+        };
+        if 1 < it.jobs.len() && !twice.insert(&lease.job) {
+            let says = format!("{} is in the delivery {} twice", lease.job, it.delivery);
+            notes.broken(ONE_OWNER, says, live.lines_and(seen.line));
+        }
+        if !live.attempts.is_empty() {
+            notes.exercised(ONE_OWNER);
+        }
+        let Some(holder) = live.leased().filter(|holder| it.clock < holder.lease_until) else {
+            continue;
+        };
+        let says = format!(
+            "{} ({}) was granted to {} at clock {} while attempt {} on {} held a lease until {}",
+            lease.job,
+            live.queue,
+            it.processor,
+            it.clock,
+            holder.number,
+            holder.processor,
+            holder.lease_until,
+        );
+        notes.broken(ONE_OWNER, says, live.lines_and(seen.line));
+    }
+}
+
+fn settle(seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
+    if !it.accepted {
+        notes.exercised(ONE_OWNER);
+        return;
+    }
+    let (why, lines) = match (
+        seen.ledger.live.get(&it.job),
+        seen.ledger.ended.get(&it.job),
+    ) {
+        (Some(live), _) => (unfit(live, it), live.lines_and(seen.line)),
+        (None, Some(end)) => (Some(over(end)), vec![end.line, seen.line]),
+        (None, None) => return, // A job out of nowhere is `job/no-phantom`'s.
+    };
+    if let Some(why) = why {
+        let says = format!(
+            "{} was settled as {} by attempt {} at clock {}, but {why}",
+            it.job,
+            word(it.outcome),
+            it.attempt,
+            it.clock
+        );
+        notes.exercised(ONE_OWNER);
+        notes.broken(ONE_OWNER, says, lines);
+    }
+}
+
+/// Why the attempt that `it` settles does not hold the lease of a live job, if it does not.
+fn unfit(live: &Live, it: &Settled) -> Option<String> {
+    let behind = live
+        .attempts
+        .iter()
+        .rev()
+        .position(|attempt| attempt.number == it.attempt);
+    let Some(behind) = behind else {
+        return Some("no such attempt was granted".into());
+    };
+    let attempt = &live.attempts[live.attempts.len() - 1 - behind];
+    if let Some(end) = &attempt.end {
+        return Some(format!("that attempt had ended at clock {}", end.clock));
+    }
+    let newer = live.attempts.last().filter(|_| 0 < behind)?;
+    Some(format!(
+        "attempt {} had been granted to {} at clock {}",
+        newer.number, newer.processor, newer.granted_clock
+    ))
+}
+
+fn over(end: &End) -> String {
+    format!("the job had {} at clock {}", end.how.words(), end.clock)
+}

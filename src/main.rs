@@ -1,0 +1,62 @@
+//! The command line of Kew. One file per command; `report/` shows verdicts.
+//!
+//! A command reads its arguments, lets another crate do the work, prints, and ends as [`outcome::End`] says. Nothing
+//! here knows what is right: that is `kew-spec`'s.
+
+mod architecture;
+mod check;
+mod outcome;
+mod recent;
+mod report;
+mod sim;
+mod spec;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use outcome::{End, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  kew sim                     try the reference queue in 100 simulated worlds
+  kew check history.jsonl     judge what any queue was seen to do
+
+Each command's --help says more.";
+
+/// Proves that job queues keep their promises
+///
+/// Kew states what job queues promise (at most so many deliveries, no lost job, no early retry, ...),
+/// runs a queue in simulated worlds with real faults, and judges what happened, clause by clause.
+#[derive(Debug, Parser)]
+#[command(name = "kew", version, max_term_width = 100)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", outcome::EXIT_CODES))]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Spec(spec::Arguments),
+    Check(check::Arguments),
+    Sim(sim::Arguments),
+}
+
+fn main() -> ExitCode {
+    match run(CommandLine::parse().command) {
+        Ok(end) => end.into(),
+        Err(failure) => {
+            report::say(&failure.to_string());
+            failure.into()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<End, Failure> {
+    match command {
+        Command::Spec(arguments) => spec::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
+    }
+}

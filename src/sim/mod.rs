@@ -1,0 +1,169 @@
+//! `kew sim`: tries the reference queue in simulated worlds, one process per seed, and adds the verdicts up.
+//!
+//! The world is `kew-sim`'s; here are the processes ([`pool`], [`play`]), the sum ([`total`]) and the two ways of
+//! asking: does anything break ([`seeds`]), and is a bug that was planted named ([`planted`]).
+
+mod child;
+mod planted;
+mod play;
+mod pool;
+mod replay;
+mod seeds;
+mod total;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use kew_spec::scenario::{self, Scenario};
+
+use crate::outcome::{EXIT_CODES, End, Failure};
+use crate::report;
+
+/// Seeds tried when none are asked for: enough to exercise every clause.
+const SEEDS: u64 = 100;
+
+const EXAMPLES: &str = "\
+Examples:
+  kew sim                                 try 100 seeds on all cores
+  kew sim --seed 37 --history run.jsonl   run one again and keep what happened, for kew check
+
+One seed is one world: how many hosts, which faults, which jobs. The same seed gives the same run,
+byte for byte; --twice makes sure of it.";
+
+/// Try the reference queue in simulated worlds with real faults
+///
+/// Runs the queue's own code in a world of simulated machines, network, disks and clocks. Faults
+/// strike, heal, and everything must drain; every clause is judged in every world. A broken clause
+/// is shown with the events where it broke and the line that replays it.
+#[derive(Debug, Args)]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct Arguments {
+    /// How many seeds to try [default: 100; with --planted at most 200]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: Option<u64>,
+    /// The first of them
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first: u64,
+    /// Try this seed alone
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "first"])]
+    seed: Option<u64>,
+    /// Play this scenario in each world: a name from --scenarios, or a .toml file
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: Option<String>,
+    /// Write the seed's history to a file
+    #[arg(long, value_name = "FILE", requires = "seed", conflicts_with = "twice")]
+    history: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// How many worlds to run side by side [default: the number of cores]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Run each seed in two processes and compare them event by event
+    #[arg(long, conflicts_with = "planted")]
+    twice: bool,
+    /// Plant a bug and see whether it is named; `list` prints them all
+    #[arg(long, value_name = "NAME|list")]
+    planted: Option<String>,
+    /// List the scenarios of the library
+    #[arg(long)]
+    scenarios: bool,
+    /// Run here, in this process, and print one line for the parent
+    #[arg(long, hide = true, requires = "seed")]
+    child: bool,
+}
+
+impl Arguments {
+    /// How many run side by side.
+    fn jobs(&self) -> NonZeroUsize {
+        let cores = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.jobs.unwrap_or_else(cores)
+    }
+
+    /// The seeds to try, `count` unless told otherwise.
+    fn range(&self, count: u64) -> Result<std::ops::Range<u64>, Failure> {
+        let (first, count) = match self.seed {
+            Some(seed) => (seed, 1),
+            None => (self.first, self.seeds.unwrap_or(count)),
+        };
+        let end = first.checked_add(count);
+        end.map(|end| first..end).ok_or_else(|| {
+            Failure::input(format!(
+                "count {count} seeds from {first}: the last is {}",
+                u64::MAX
+            ))
+        })
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
+    if arguments.scenarios {
+        report::print(&library());
+        return Ok(End::Kept);
+    }
+    if arguments.planted.as_deref() == Some("list") {
+        planted::list(arguments.json);
+        return Ok(End::Kept);
+    }
+    refuse_unseeded()?;
+    let scenario = arguments
+        .scenario
+        .as_deref()
+        .map(find_scenario)
+        .transpose()?;
+    let bug = arguments
+        .planted
+        .as_deref()
+        .map(planted::find)
+        .transpose()?;
+    match (arguments.child, arguments.seed, bug) {
+        (true, Some(seed), _) => child::run(arguments, seed, scenario),
+        (_, None, Some(bug)) => planted::run(arguments, bug),
+        _ => seeds::run(arguments),
+    }
+}
+
+/// Without the flag, tokio's scheduler draws from the operating system's entropy, and no seed can be replayed.
+fn refuse_unseeded() -> Result<(), Failure> {
+    if cfg!(tokio_unstable) {
+        return Ok(());
+    }
+    Err(Failure::harness(
+        "simulate: this kew was built without `--cfg tokio_unstable`, so a seed would not give the same run twice.\n\
+         Build it in its own folder, where .cargo/config.toml sets the flag, with RUSTFLAGS unset; or add the flag:\n  \
+         RUSTFLAGS=\"--cfg tokio_unstable\" cargo install --path .",
+    ))
+}
+
+fn find_scenario(name: &str) -> Result<Scenario, Failure> {
+    if let Some(scenario) = scenario::find(name) {
+        return Ok(scenario);
+    }
+    if !name.ends_with(".toml") && !std::path::Path::new(name).exists() {
+        let reason = "there is none; `kew sim --scenarios` lists the library, and a file's name ends with .toml";
+        return Err(Failure::input(format!("find scenario {name}: {reason}")));
+    }
+    let unreadable =
+        |error: &dyn std::fmt::Display| Failure::input(format!("read scenario {name}: {error}"));
+    let text = std::fs::read_to_string(name).map_err(|error| unreadable(&error))?;
+    Scenario::parse(&text).map_err(|error| unreadable(&error.0))
+}
+
+fn library() -> String {
+    let scenarios = scenario::library();
+    let width = scenarios
+        .iter()
+        .map(|scenario| scenario.name.len())
+        .max()
+        .unwrap_or(0);
+    let line = |scenario: &Scenario| {
+        let exercises = scenario.exercises.join(" ");
+        format!(
+            "{:width$}  {}\n{:width$}  {exercises}\n",
+            scenario.name, scenario.about, ""
+        )
+    };
+    scenarios.iter().map(line).collect()
+}

@@ -1,0 +1,235 @@
+//! Does anything break? Runs seeds, adds their verdicts up, prints one page. With `--twice` it also makes sure that a
+//! seed gives the same run in two processes.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::ops::{ControlFlow, Range};
+use std::path::Path;
+use std::time::Instant;
+
+use kew_spec::verdict::Verdict;
+use serde::Serialize;
+
+use super::play::{Played, play};
+use super::replay::Replay;
+use super::total::{Summary, Total};
+use super::{Arguments, SEEDS, pool};
+use crate::outcome::{End, Failure};
+use crate::report::excerpt::Excerpt;
+use crate::report::json::VERSION;
+use crate::report::{self, progress, terminal};
+
+/// What `kew sim --json` prints.
+#[derive(Serialize)]
+struct Simulated<'a> {
+    kew: &'static str,
+    took_ms: u64,
+    simulated_ms: u64,
+    verdict: &'a Verdict,
+    broken: Vec<BrokenClause<'a>>,
+    runs: &'a [Summary],
+}
+
+/// A broken clause and the seed that shows it best.
+#[derive(Serialize)]
+pub(super) struct BrokenClause<'a> {
+    clause: &'a str,
+    seed: u64,
+    replay: String,
+    excerpt: &'a Excerpt,
+}
+
+/// Runs the seeds that were asked for.
+pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
+    let seeds = arguments.range(SEEDS)?;
+    let started = now();
+    let mut total = Total::none();
+    each(arguments, seeds.clone(), |played| {
+        total.add(played);
+        ControlFlow::Continue(())
+    })?;
+    let took_ms = elapsed_ms(started);
+    if arguments.json {
+        report::print_json(&Simulated {
+            kew: VERSION,
+            took_ms,
+            simulated_ms: total.simulated_ms(),
+            verdict: &total.verdict,
+            broken: broken(arguments, &total),
+            runs: &total.runs,
+        });
+    } else {
+        report::print(&page(arguments, &seeds, &total, took_ms));
+    }
+    Ok(End::from(&total.verdict))
+}
+
+/// Plays each of `seeds` and hands what it came to to `take`, in order, until it breaks off.
+pub(super) fn each(
+    arguments: &Arguments,
+    seeds: Range<u64>,
+    mut take: impl FnMut(Played) -> ControlFlow<()>,
+) -> Result<(), Failure> {
+    let bar = progress::seeds(seeds.end - seeds.start);
+    let mut ended = Ok(());
+    let play = |seed| play_as_asked(arguments, seed);
+    pool::in_order(seeds, arguments.jobs(), play, |played| {
+        bar.inc(1);
+        match played {
+            Ok(played) => take(played),
+            Err(failure) => {
+                ended = Err(failure);
+                ControlFlow::Break(())
+            }
+        }
+    });
+    bar.finish_and_clear();
+    ended
+}
+
+/// The line that runs a seed again.
+pub(super) fn replay(arguments: &Arguments, seed: u64) -> Replay<'_> {
+    Replay {
+        seed,
+        scenario: arguments.scenario.as_deref(),
+        planted: arguments.planted.as_deref(),
+    }
+}
+
+fn play_as_asked(arguments: &Arguments, seed: u64) -> Result<Played, Failure> {
+    let replay = replay(arguments, seed);
+    if arguments.twice {
+        play_twice(&replay)
+    } else {
+        play(&replay, arguments.history.as_deref())
+    }
+}
+
+fn play_twice(replay: &Replay<'_>) -> Result<Played, Failure> {
+    let seed = replay.seed;
+    let failed = |error: std::io::Error| {
+        Failure::harness(format!("compare the runs of seed {seed}: {error}"))
+    };
+    let folder = tempfile::tempdir().map_err(failed)?;
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    let played = play(replay, Some(&first))?;
+    let again = play(replay, Some(&second))?;
+    let differs = difference(&first, &second).map_err(failed)?;
+    if differs.is_none() && played.hash == again.hash {
+        return Ok(played);
+    }
+    let hashes = format!("hashes {} and {}", played.hash, again.hash);
+    let shown = differs.unwrap_or_else(|| "their histories are the same".into());
+    Err(Failure::harness(format!(
+        "get the same run twice from seed {seed}: {hashes}\n{shown}\nreplay: {replay} --twice"
+    )))
+}
+
+/// The first line at which two files differ, and what each says there.
+fn difference(first: &Path, second: &Path) -> std::io::Result<Option<String>> {
+    let mut first = BufReader::new(File::open(first)?).lines();
+    let mut second = BufReader::new(File::open(second)?).lines();
+    for line in 1.. {
+        let pair = (first.next().transpose()?, second.next().transpose()?);
+        if pair == (None, None) {
+            break;
+        }
+        if pair.0 != pair.1 {
+            let told = |line: Option<String>| line.unwrap_or_else(|| "(ended)".into());
+            return Ok(Some(format!(
+                "line {line}\n  one   {}\n  other {}",
+                told(pair.0),
+                told(pair.1)
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// Each broken clause with the seed that shows it best.
+pub(super) fn broken<'a>(arguments: &Arguments, total: &'a Total) -> Vec<BrokenClause<'a>> {
+    let shown = total.shown.iter();
+    shown
+        .map(|(clause, (seed, excerpt))| {
+            let replay = replay(arguments, *seed).to_string();
+            BrokenClause {
+                clause,
+                seed: *seed,
+                replay,
+                excerpt,
+            }
+        })
+        .collect()
+}
+
+/// The broken clauses as people read them.
+pub(super) fn broken_page(arguments: &Arguments, total: &Total) -> String {
+    let mut page = String::new();
+    for entry in total.verdict.broken() {
+        let shown = total.shown.get(&entry.clause);
+        page.push('\n');
+        page.push_str(&terminal::broken(entry, shown.map(|(_, excerpt)| excerpt)));
+        if let Some((seed, _)) = shown {
+            page.push_str(&format!("      replay: {}\n", replay(arguments, *seed)));
+        }
+    }
+    page
+}
+
+fn page(arguments: &Arguments, seeds: &Range<u64>, total: &Total, took_ms: u64) -> String {
+    let mut page = format!(
+        "kew {VERSION} · {}{}\n\n",
+        seeds_told(seeds),
+        asked(arguments)
+    );
+    page.push_str(&terminal::table(&total.verdict));
+    page.push('\n');
+    page.push_str(&terminal::summary(&total.verdict));
+    page.push_str(&total.pace(took_ms));
+    if arguments.twice {
+        page.push_str("  each seed run in two processes: the same, event by event\n");
+    }
+    if let (Some(_), [run]) = (arguments.seed, total.runs.as_slice()) {
+        page.push_str(&format!("  hash {}\n", run.hash));
+    }
+    page.push_str(&broken_page(arguments, total));
+    page
+}
+
+/// `seed 37`, or `100 seeds (0 to 99)`.
+pub(super) fn seeds_told(seeds: &Range<u64>) -> String {
+    match seeds.end - seeds.start {
+        1 => format!("seed {}", seeds.start),
+        count => format!(
+            "{} ({} to {})",
+            terminal::counted(count, "seed"),
+            seeds.start,
+            seeds.end - 1
+        ),
+    }
+}
+
+fn asked(arguments: &Arguments) -> String {
+    let jobs = format!(" · {} at a time", arguments.jobs());
+    let scenario = arguments
+        .scenario
+        .as_ref()
+        .map(|name| format!(" · scenario {name}"));
+    let planted = arguments
+        .planted
+        .as_ref()
+        .map(|name| format!(" · planted bug {name}"));
+    jobs + &scenario.unwrap_or_default() + &planted.unwrap_or_default()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long the user waited; no run can see it"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(now().duration_since(since).as_millis()).unwrap_or(u64::MAX)
+}

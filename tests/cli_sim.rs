@@ -1,0 +1,106 @@
+//! `kew sim` as people and scripts meet it. What it must find is in `planted.rs`, that it repeats in `determinism.rs`.
+
+use std::process::{Command, Output, Stdio};
+
+use insta::assert_snapshot;
+use serde_json::Value;
+
+fn sim(arguments: &[&str]) -> Output {
+    let mut kew = Command::new(env!("CARGO_BIN_EXE_kew"));
+    kew.arg("sim")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("kew runs")
+}
+
+fn text(output: &Output) -> String {
+    let [out, err] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    format!(
+        "{out}{err}exit code {}\n",
+        output.status.code().expect("kew exits by itself")
+    )
+}
+
+#[test]
+fn help_teaches() {
+    assert_snapshot!("help_sim", text(&sim(&["--help"])));
+}
+
+#[test]
+fn wrong_input_ends_with_2_and_says_what_is_allowed() {
+    let pages = [
+        text(&sim(&["--scenario", "no-such-scenario"])),
+        text(&sim(&["--scenario", "no/such/file.toml"])),
+        text(&sim(&["--planted", "no-such-bug"])),
+        text(&sim(&["--seeds", "2", "--first", "18446744073709551615"])),
+    ];
+    assert_snapshot!("sim_wrong_input", pages.concat());
+    for arguments in [
+        &["--seed", "1", "--seeds", "2"][..],
+        &["--history", "h"],
+        &["--seeds", "0"],
+        &["--jobs", "0"],
+    ] {
+        assert_eq!(
+            sim(arguments).status.code(),
+            Some(2),
+            "kew sim {arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_seeds_history_is_judged_again_as_it_was() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let history = folder.path().join("run.jsonl");
+    let history = history.to_str().expect("the path is text");
+    let played = sim(&["--seed", "1", "--json", "--history", history]);
+    let checked = Command::new(env!("CARGO_BIN_EXE_kew"))
+        .args(["check", "--json", history])
+        .output()
+        .expect("kew runs");
+    let clauses = |output: &Output| {
+        let value: Value = serde_json::from_slice(&output.stdout).expect("a result in JSON");
+        let clauses = value["verdict"]["clauses"]
+            .as_array()
+            .expect("a verdict")
+            .clone();
+        let stands = |entry: &Value| {
+            (
+                entry["clause"].clone(),
+                entry["state"].clone(),
+                entry["exercised"].clone(),
+            )
+        };
+        clauses.iter().map(stands).collect::<Vec<_>>()
+    };
+    assert_eq!(clauses(&played), clauses(&checked));
+    assert_eq!(played.status.code(), checked.status.code());
+}
+
+#[test]
+fn seeds_add_up() {
+    let output = sim(&["--seeds", "3", "--first", "5", "--json"]);
+    let tried: Value = serde_json::from_slice(&output.stdout).expect("a result in JSON");
+    let seeds: Vec<_> = tried["runs"]
+        .as_array()
+        .expect("runs")
+        .iter()
+        .map(|run| run["seed"].as_u64())
+        .collect();
+    assert_eq!(seeds, [Some(5), Some(6), Some(7)]);
+}
+
+#[test]
+fn the_library_is_listed() {
+    let listed = text(&sim(&["--scenarios"]));
+    for scenario in kew_spec::scenario::library() {
+        assert!(
+            listed.contains(&scenario.name),
+            "{} is not listed",
+            scenario.name
+        );
+    }
+}
