@@ -8,6 +8,7 @@ mod check;
 mod outcome;
 mod recent;
 mod report;
+mod serve;
 mod sim;
 mod spec;
 
@@ -21,6 +22,7 @@ const EXAMPLES: &str = "\
 Examples:
   kew sim                     try the reference queue in 100 simulated worlds
   kew check history.jsonl     judge what any queue was seen to do
+  kew serve                   run the queue here, on one SQLite file
 
 Each command's --help says more.";
 
@@ -41,10 +43,18 @@ enum Command {
     Spec(spec::Arguments),
     Check(check::Arguments),
     Sim(sim::Arguments),
+    Serve(serve::Arguments),
+    /// The PDF handler's child: a résumé on standard input becomes a PDF on standard output
+    #[command(hide = true)]
+    RenderPdf,
 }
 
 fn main() -> ExitCode {
-    match run(CommandLine::parse().command) {
+    let command = CommandLine::parse().command;
+    if let Command::RenderPdf = command {
+        return kew_handlers::pdf::child();
+    }
+    match run(command) {
         Ok(end) => end.into(),
         Err(failure) => {
             report::say(&failure.to_string());
@@ -58,5 +68,7 @@ fn run(command: Command) -> Result<End, Failure> {
         Command::Spec(arguments) => spec::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::RenderPdf => unreachable!("it is run before"),
     }
 }

@@ -1,5 +1,7 @@
 //! The store's promises, one small test each. Random histories are in `store_model`, query plans beside the store.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use futures_util::FutureExt;
 use kew_runtime::store::*;
 use serde_json::value::RawValue;

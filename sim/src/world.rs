@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kew_spec::history::{Header, Slack};
-use kew_spec::scenario::{Scenario, library};
+use kew_spec::scenario::{Scenario, generate, library};
 use turmoil::Sim;
 
 use crate::clock::{Clocks, EPOCH_MS};
@@ -60,7 +60,7 @@ pub(crate) fn scenario_of(seed: u64) -> Scenario {
         let index = (seed / 2) as usize % named.len();
         return named.swap_remove(index);
     }
-    Scenario::parse(TEMPORARY).expect("x")
+    generate::sample(seed)
 }
 
 /// Plays one run. It must have its thread for itself.
@@ -184,42 +184,3 @@ fn header(seed: u64, scenario: &Scenario, shape: &Shape) -> Header {
         ..Header::new(concat!("kew ", env!("CARGO_PKG_VERSION")))
     }
 }
-
-const TEMPORARY: &str = r#"
-name = "mixed"
-[[job]]
-label = "pdf"
-queue = "pdf_generation"
-count = 5
-every_ms = 100
-attempts = [{do="fail", after_ms=100}, {do="succeed"}]
-[[job]]
-label = "dead"
-queue = "pdf_generation"
-attempts = [{do="fail", after_ms=100}]
-[[job]]
-label = "ai"
-queue = "ai_enhancement"
-count = 30
-email = true
-[[job]]
-label = "mail"
-queue = "email_notification"
-count = 120
-[[job]]
-label = "sync"
-queue = "data_sync"
-key = "k{n}"
-count = 6
-attempts = [{do="crash"}, {do="succeed"}]
-[[job]]
-label = "ev"
-queue = "analytics_processing"
-count = 50
-every_ms = 300
-[[fault]]
-at_ms = 5000
-for_ms = 3000
-kind = "kill"
-host = "broker"
-"#;

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use kew_spec::lifecycle::{Move, Stage, Status};
 use kew_spec::queues::{
-    AGING_MS, Attempts, Backoff, Batch, DURATION_MAX_MS, Exponential, Jitter, Policy, Priority,
-    Queues, RateLimit, Schedule,
+    AGING_MS, Attempts, Backoff, Batch, DURATION_MAX_MS, Exponential, Jitter, Policy, Priority, Queues, RateLimit,
+    Schedule,
 };
 use proptest::prelude::*;
 
@@ -26,11 +26,7 @@ fn plain(priority: Priority, attempts: Attempts, timeout_ms: u64) -> Policy {
 }
 
 fn doubling(first_ms: u64) -> Backoff {
-    Backoff::Exponential(Exponential {
-        first_ms,
-        max_ms: 300_000,
-        jitter_percent: 20,
-    })
+    Backoff::Exponential(Exponential { first_ms, max_ms: 300_000, jitter_percent: 20 })
 }
 
 #[test]
@@ -39,10 +35,7 @@ fn the_five_queues_are_what_was_promised() {
         (
             "ai_enhancement",
             Policy {
-                rate_limit: Some(RateLimit {
-                    starts: 10,
-                    per_ms: 1_000,
-                }),
+                rate_limit: Some(RateLimit { starts: 10, per_ms: 1_000 }),
                 ..plain(Priority::Medium, Attempts::Limited(2), 60_000)
             },
         ),
@@ -50,10 +43,7 @@ fn the_five_queues_are_what_was_promised() {
             "analytics_processing",
             Policy {
                 backoff: Backoff::NextTick,
-                batch: Some(Batch {
-                    size: 1_000,
-                    wait_ms: None,
-                }),
+                batch: Some(Batch { size: 1_000, wait_ms: None }),
                 schedule: Some(Schedule { every_ms: 300_000 }),
                 ..plain(Priority::Background, Attempts::INFINITE, 60_000)
             },
@@ -70,10 +60,7 @@ fn the_five_queues_are_what_was_promised() {
             "email_notification",
             Policy {
                 backoff: doubling(2_000),
-                batch: Some(Batch {
-                    size: 100,
-                    wait_ms: Some(5_000),
-                }),
+                batch: Some(Batch { size: 100, wait_ms: Some(5_000) }),
                 ..plain(Priority::Low, Attempts::Limited(5), 10_000)
             },
         ),
@@ -86,14 +73,9 @@ fn the_five_queues_are_what_was_promised() {
         ),
     ];
     let queues = Queues::default();
-    let found: Vec<(&str, Policy)> = queues
-        .iter()
-        .map(|(name, policy)| (name, policy.clone()))
-        .collect();
+    let found: Vec<(&str, Policy)> = queues.iter().map(|(name, policy)| (name, policy.clone())).collect();
     assert_eq!(found, five);
-    let with = queues
-        .with_dead_letter_queue("pdf_generation_dlq")
-        .map(|(name, _)| name);
+    let with = queues.with_dead_letter_queue("pdf_generation_dlq").map(|(name, _)| name);
     assert_eq!(with, Some("pdf_generation"));
     assert_eq!(queues.with_dead_letter_queue("data_sync_dlq"), None);
 }
@@ -103,9 +85,7 @@ fn the_five_queues_are_what_was_promised() {
 fn errors_say_where_and_what_is_allowed() {
     let mut told = String::new();
     for case in include_str!("queues_wrong.toml").split("#### ").skip(1) {
-        let (title, text) = case
-            .split_once('\n')
-            .expect("a case has a title and a text");
+        let (title, text) = case.split_once('\n').expect("a case has a title and a text");
         let error = Queues::parse(text).expect_err(title);
         writeln!(told, "{title}\n    {error}").expect("a string takes all");
     }
@@ -122,40 +102,19 @@ fn a_policy_is_the_same_after_a_history_has_carried_it() {
 
 #[test]
 fn a_backoff_doubles_up_to_its_cap_and_jitter_only_lengthens_it() {
-    let backoff = Exponential {
-        first_ms: 2_000,
-        max_ms: 300_000,
-        jitter_percent: 20,
-    };
+    let backoff = Exponential { first_ms: 2_000, max_ms: 300_000, jitter_percent: 20 };
     let waits: Vec<u64> = (1..=10).map(|attempt| backoff.base_ms(attempt)).collect();
-    assert_eq!(
-        waits,
-        [
-            2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000
-        ]
-    );
+    assert_eq!(waits, [2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000]);
     assert_eq!(backoff.delay_ms(1, Jitter::NONE), 2_000);
     assert_eq!(backoff.delay_ms(1, Jitter::from_random(500)), 2_200);
     assert_eq!(backoff.delay_max_ms(1), 2_400);
-    assert_eq!(
-        backoff.delay_max_ms(9),
-        360_000,
-        "the cap holds before the jitter"
-    );
+    assert_eq!(backoff.delay_max_ms(9), 360_000, "the cap holds before the jitter");
 }
 
 #[test]
 fn a_backoff_has_no_attempt_that_overflows_it() {
-    let backoff = Exponential {
-        first_ms: 1,
-        max_ms: DURATION_MAX_MS,
-        jitter_percent: 100,
-    };
-    assert_eq!(
-        backoff.base_ms(0),
-        1,
-        "there is no attempt 0, but asking does no harm"
-    );
+    let backoff = Exponential { first_ms: 1, max_ms: DURATION_MAX_MS, jitter_percent: 100 };
+    assert_eq!(backoff.base_ms(0), 1, "there is no attempt 0, but asking does no harm");
     for attempt in [63, 64, 65, 66, u32::MAX - 1, u32::MAX] {
         assert_eq!(backoff.base_ms(attempt), DURATION_MAX_MS);
         assert_eq!(backoff.delay_max_ms(attempt), 2 * DURATION_MAX_MS);
@@ -170,22 +129,12 @@ fn a_retry_is_due_when_its_backoff_is_over_and_never_after_the_last_attempt() {
     assert_eq!(policy.retry_at(3, now_ms, Jitter::NONE), None);
     assert_eq!(policy.retry_at(u32::MAX, now_ms, Jitter::NONE), None);
 
-    let sync = Policy {
-        backoff: doubling(1_000),
-        ..plain(Priority::Low, Attempts::INFINITE, 1_000)
-    };
+    let sync = Policy { backoff: doubling(1_000), ..plain(Priority::Low, Attempts::INFINITE, 1_000) };
     assert_eq!(sync.retry_at(1, now_ms, Jitter::NONE), Some(now_ms + 1_000));
-    assert_eq!(
-        sync.retry_at(u32::MAX, now_ms, Jitter::MAX),
-        Some(now_ms + 360_000)
-    );
+    assert_eq!(sync.retry_at(u32::MAX, now_ms, Jitter::MAX), Some(now_ms + 360_000));
 
     let schedule = Some(Schedule { every_ms: 1_000 });
-    let events = Policy {
-        backoff: Backoff::NextTick,
-        schedule,
-        ..plain(Priority::Low, Attempts::INFINITE, 1_000)
-    };
+    let events = Policy { backoff: Backoff::NextTick, schedule, ..plain(Priority::Low, Attempts::INFINITE, 1_000) };
     assert_eq!(events.retry_at(1, now_ms, Jitter::MAX), Some(1_001_000));
 }
 
@@ -203,15 +152,10 @@ fn what_comes_on_a_ticks_very_millisecond_waits_for_the_next() {
 fn whoever_waits_rises_above_everybody_else() {
     assert_eq!(Priority::Background.level_after(0), 0);
     assert_eq!(Priority::Background.level_after(AGING_MS - 1), 0);
-    assert_eq!(
-        Priority::Background.level_after(3 * AGING_MS),
-        Priority::High.level_after(0)
-    );
+    assert_eq!(Priority::Background.level_after(3 * AGING_MS), Priority::High.level_after(0));
     assert!(Priority::High.level_after(AGING_MS) < Priority::Background.level_after(5 * AGING_MS));
     assert!(
-        Priority::Background < Priority::Low
-            && Priority::Low < Priority::Medium
-            && Priority::Medium < Priority::High
+        Priority::Background < Priority::Low && Priority::Low < Priority::Medium && Priority::Medium < Priority::High
     );
 }
 
@@ -240,21 +184,8 @@ proptest! {
     }
 }
 
-const STAGES: [Stage; 5] = [
-    Stage::PENDING,
-    Stage::PROCESSING,
-    Stage::RETRYING,
-    Stage::COMPLETED,
-    Stage::FAILED,
-];
-const MOVES: [Move; 6] = [
-    Move::Claim,
-    Move::Complete,
-    Move::Retry,
-    Move::GiveUp,
-    Move::Cancel,
-    Move::Redrive,
-];
+const STAGES: [Stage; 5] = [Stage::PENDING, Stage::PROCESSING, Stage::RETRYING, Stage::COMPLETED, Stage::FAILED];
+const MOVES: [Move; 6] = [Move::Claim, Move::Complete, Move::Retry, Move::GiveUp, Move::Cancel, Move::Redrive];
 
 #[test]
 fn a_job_makes_the_drawn_moves_and_no_other() {
@@ -262,8 +193,7 @@ fn a_job_makes_the_drawn_moves_and_no_other() {
     for stage in STAGES {
         for by in MOVES {
             if let Some(then) = stage.after(by) {
-                writeln!(drawn, "{} --{by:?}--> {}", name(stage), name(then))
-                    .expect("a string takes all");
+                writeln!(drawn, "{} --{by:?}--> {}", name(stage), name(then)).expect("a string takes all");
             }
         }
     }
@@ -288,12 +218,7 @@ fn a_reader_may_see_what_some_moves_lead_to_and_nothing_else() {
             let mut reached = vec![from];
             while let Some(next) = reached
                 .iter()
-                .flat_map(|stage| {
-                    MOVES
-                        .into_iter()
-                        .filter(moves)
-                        .filter_map(|by| stage.after(by))
-                })
+                .flat_map(|stage| MOVES.into_iter().filter(moves).filter_map(|by| stage.after(by)))
                 .find(|next| !reached.contains(next))
             {
                 reached.push(next);
@@ -312,29 +237,14 @@ fn a_reader_may_see_what_some_moves_lead_to_and_nothing_else() {
 
 #[test]
 fn a_status_is_read_as_it_is_written() {
-    for status in [
-        Status::Pending,
-        Status::Processing,
-        Status::Completed,
-        Status::Failed,
-    ] {
+    for status in [Status::Pending, Status::Processing, Status::Completed, Status::Failed] {
         assert_eq!(status.as_str().parse(), Ok(status));
-        assert_eq!(
-            serde_json::to_value(status).expect("a status is plain data"),
-            status.as_str()
-        );
+        assert_eq!(serde_json::to_value(status).expect("a status is plain data"), status.as_str());
     }
     let error = "done".parse::<Status>().expect_err("done is no status");
-    assert_eq!(
-        error,
-        "\"done\" is no status; allowed: pending, processing, completed, failed"
-    );
+    assert_eq!(error, "\"done\" is no status; allowed: pending, processing, completed, failed");
 }
 
 fn name(stage: Stage) -> String {
-    format!(
-        "{}{}",
-        stage.status,
-        if stage.is_final { ", final" } else { "" }
-    )
+    format!("{}{}", stage.status, if stage.is_final { ", final" } else { "" })
 }

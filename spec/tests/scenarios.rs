@@ -17,19 +17,11 @@ fn the_library_holds_every_file_of_its_folder_under_its_name() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let files = fs::read_dir(folder).expect("the folder is there").flatten();
     let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
-    let files: BTreeSet<String> = names
-        .filter_map(|name| name.strip_suffix(".toml").map(str::to_owned))
-        .collect();
-    let named: Vec<String> = library()
-        .into_iter()
-        .map(|scenario| scenario.name)
-        .collect();
+    let files: BTreeSet<String> = names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned)).collect();
+    let named: Vec<String> = library().into_iter().map(|scenario| scenario.name).collect();
     assert_eq!(files.into_iter().collect::<Vec<_>>(), named);
     for name in &named {
-        assert_eq!(
-            find(name).map(|scenario| scenario.name).as_ref(),
-            Some(name)
-        );
+        assert_eq!(find(name).map(|scenario| scenario.name).as_ref(), Some(name));
     }
     assert_eq!(find("no-such"), None);
 }
@@ -39,17 +31,10 @@ fn every_clause_is_exercised_by_a_named_scenario() {
     let mut by_clause: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for scenario in library() {
         for clause in scenario.exercises {
-            by_clause
-                .entry(clause)
-                .or_default()
-                .push(scenario.name.clone());
+            by_clause.entry(clause).or_default().push(scenario.name.clone());
         }
     }
-    let missing: Vec<&str> = CLAUSES
-        .iter()
-        .map(|clause| clause.id)
-        .filter(|id| !by_clause.contains_key(*id))
-        .collect();
+    let missing: Vec<&str> = CLAUSES.iter().map(|clause| clause.id).filter(|id| !by_clause.contains_key(*id)).collect();
     assert!(missing.is_empty(), "no scenario exercises {missing:?}");
     let line = |clause: &str| format!("{clause}: {}\n", by_clause[clause].join(" "));
     let lines: String = CLAUSES.iter().map(|clause| line(clause.id)).collect();
@@ -60,32 +45,14 @@ fn every_clause_is_exercised_by_a_named_scenario() {
 fn every_named_scenario_says_what_it_is_about_and_stays_small() {
     for scenario in library() {
         let name = &scenario.name;
-        assert!(
-            scenario.about.ends_with('.'),
-            "{name} says in a sentence what it is about"
-        );
+        assert!(scenario.about.ends_with('.'), "{name} says in a sentence what it is about");
         assert!(!scenario.exercises.is_empty(), "{name} exercises something");
         let listed: BTreeSet<&String> = scenario.exercises.iter().collect();
-        assert_eq!(
-            listed.len(),
-            scenario.exercises.len(),
-            "{name} lists each clause once"
-        );
+        assert_eq!(listed.len(), scenario.exercises.len(), "{name} lists each clause once");
         let flood = name == "analytics-flood";
-        assert!(
-            scenario.jobs().len() <= if flood { 2_500 } else { 250 },
-            "{name} is small"
-        );
-        let long = [
-            "analytics-long-outage",
-            "analytics-ticks",
-            "sync-backoff-to-the-cap",
-        ]
-        .contains(&name.as_str());
-        assert!(
-            long || scenario.length_ms() <= PLAY_MAX_MS,
-            "{name} is short"
-        );
+        assert!(scenario.jobs().len() <= if flood { 2_500 } else { 250 }, "{name} is small");
+        let long = ["analytics-long-outage", "analytics-ticks", "sync-backoff-to-the-cap"].contains(&name.as_str());
+        assert!(long || scenario.length_ms() <= PLAY_MAX_MS, "{name} is short");
     }
 }
 
@@ -117,13 +84,7 @@ fn a_job_with_a_count_becomes_as_many_with_labels_of_their_own() {
         "#,
     );
     let told: String = scenario.jobs().iter().fold(String::new(), |mut told, job| {
-        let PlannedJob {
-            at_ms,
-            label,
-            key,
-            idempotency_key,
-            ..
-        } = job;
+        let PlannedJob { at_ms, label, key, idempotency_key, .. } = job;
         writeln!(told, "{at_ms} {label} {key:?} {idempotency_key:?}").expect("a string takes all");
         told
     });
@@ -155,17 +116,14 @@ fn the_last_behaviour_repeats() {
         "#,
     );
     let jobs = scenario.jobs();
-    let after: Vec<u64> = (1..=4)
-        .map(|attempt| jobs[0].behaviour(attempt).after_ms)
-        .collect();
+    let after: Vec<u64> = (1..=4).map(|attempt| jobs[0].behaviour(attempt).after_ms).collect();
     assert_eq!(after, [0, 7, 7, 7]);
     assert_eq!(jobs[1].behaviour(3).after_ms, 0);
 }
 
 #[test]
 fn a_payload_is_json_of_the_stated_size() {
-    let text =
-        "name = \"x\"\n[[job]]\nlabel = \"a\"\nqueue = \"pdf_generation\"\npayload_bytes = 1000\n";
+    let text = "name = \"x\"\n[[job]]\nlabel = \"a\"\nqueue = \"pdf_generation\"\npayload_bytes = 1000\n";
     let payload = read(text).jobs()[0].payload();
     assert_eq!(payload.len(), 1_000);
     let value: serde_json::Value = serde_json::from_str(&payload).expect("it is JSON");
@@ -177,9 +135,7 @@ fn a_payload_is_json_of_the_stated_size() {
 fn errors_say_where_and_what_is_allowed() {
     let mut told = String::new();
     for case in include_str!("scenarios_wrong.toml").split("#### ").skip(1) {
-        let (title, text) = case
-            .split_once('\n')
-            .expect("a case has a title and a text");
+        let (title, text) = case.split_once('\n').expect("a case has a title and a text");
         let error = Scenario::parse(text).expect_err(title);
         assert!(!error.0.contains('\n'), "one line: {error}");
         writeln!(told, "{title}\n    {error}").expect("a string takes all");
@@ -200,20 +156,13 @@ mod random {
     use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
 
     fn config() -> ProptestConfig {
-        ProptestConfig {
-            cases: 64,
-            failure_persistence: None,
-            ..ProptestConfig::default()
-        }
+        ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() }
     }
 
     fn families() -> Vec<(&'static str, BoxedStrategy<Scenario>)> {
         vec![
             ("random", generate::scenario().boxed()),
-            (
-                "random-without-faults",
-                generate::scenario_without_faults().boxed(),
-            ),
+            ("random-without-faults", generate::scenario_without_faults().boxed()),
             ("retry-counts", generate::retry_counts().boxed()),
             ("dead-letters", generate::dead_letters().boxed()),
             ("deduplication", generate::deduplication().boxed()),
@@ -234,9 +183,7 @@ mod random {
                 prop_assert_eq!(Scenario::parse(&scenario.to_toml()), Ok(scenario));
                 Ok(())
             };
-            TestRunner::new(config())
-                .run(&family, read_back)
-                .unwrap_or_else(|error| panic!("{name}: {error}"));
+            TestRunner::new(config()).run(&family, read_back).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }
 
@@ -249,14 +196,7 @@ mod random {
             assert_eq!(scenario, generate::sample(seed));
             assert_eq!(scenario.name, format!("random-{seed}"));
             assert_eq!(Scenario::parse(&scenario.to_toml()), Ok(scenario.clone()));
-            seen.insert(
-                Scenario {
-                    name: String::new(),
-                    about: String::new(),
-                    ..scenario
-                }
-                .to_toml(),
-            );
+            seen.insert(Scenario { name: String::new(), about: String::new(), ..scenario }.to_toml());
         }
         assert_eq!(seen.len(), seeds.count());
     }
@@ -264,33 +204,19 @@ mod random {
     #[test]
     fn a_failing_scenario_shrinks_to_what_fails() {
         let power_cut_of_the_broker = |scenario: &Scenario| {
-            let cut = FaultKind::Power {
-                host: "broker".into(),
-            };
+            let cut = FaultKind::Power { host: "broker".into() };
             scenario.faults.iter().any(|fault| fault.kind == cut)
         };
-        let config = ProptestConfig {
-            cases: 2_000,
-            max_shrink_iters: 100_000,
-            ..config()
-        };
-        let found = TestRunner::new_with_rng(
-            config,
-            TestRng::deterministic_rng(RngAlgorithm::ChaCha),
-        )
-        .run(&generate::scenario(), |scenario| {
-            prop_assert!(!power_cut_of_the_broker(&scenario));
-            Ok(())
-        });
-        let Err(TestError::Fail(_, least)) = found else {
-            panic!("no power cut was drawn: {found:?}")
-        };
-        let jobs: u32 = least.job_specs.iter().map(|spec| spec.count).sum();
-        assert_eq!(
-            (jobs, least.ops.len(), least.faults.len()),
-            (1, 0, 1),
-            "{}",
-            least.to_toml()
+        let config = ProptestConfig { cases: 2_000, max_shrink_iters: 100_000, ..config() };
+        let found = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)).run(
+            &generate::scenario(),
+            |scenario| {
+                prop_assert!(!power_cut_of_the_broker(&scenario));
+                Ok(())
+            },
         );
+        let Err(TestError::Fail(_, least)) = found else { panic!("no power cut was drawn: {found:?}") };
+        let jobs: u32 = least.job_specs.iter().map(|spec| spec.count).sum();
+        assert_eq!((jobs, least.ops.len(), least.faults.len()), (1, 0, 1), "{}", least.to_toml());
     }
 }

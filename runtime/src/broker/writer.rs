@@ -125,7 +125,7 @@ impl Writer {
             self.pruned_ms = now_ms;
             commands.push(Command::Prune { now_ms });
         }
-        if !commands.is_empty() {
+        if !commands.is_empty() || !pending.is_empty() {
             let applied = self.store.apply(&commands).await;
             self.answer(&commands, applied, pending);
         }
@@ -152,7 +152,7 @@ impl Writer {
                 (Kind::Other, vec![Command::Pause { queue, paused, now_ms }])
             }
             Request::Redrive { job } => {
-                let ready_ms = self.ready_after_redrive(&job, now_ms).await;
+                let ready_ms = ready_after_redrive(self.reader.clone(), self.queues.clone(), &job, now_ms).await;
                 (Kind::DeadLetter(job.clone()), vec![Command::Redrive { job, ready_ms, now_ms }])
             }
             Request::Purge { job } => (Kind::DeadLetter(job.clone()), vec![Command::Purge { job, now_ms }]),
@@ -161,16 +161,6 @@ impl Writer {
                 unreachable!("pulls wait, and reads do not come to the writer")
             }
         })
-    }
-
-    /// A redriven job waits for its queue's next tick, as a new one would.
-    async fn ready_after_redrive(&self, job: &str, now_ms: u64) -> u64 {
-        let query = Query::Job { job: job.to_owned() };
-        let policy = match self.reader.lock().await.read(&query).await {
-            Ok(Rows::Jobs(jobs)) => jobs.first().and_then(|job| self.queues.get(&job.queue)),
-            _ => None,
-        };
-        policy.map_or(now_ms, |policy| policy.first_ready_at(now_ms))
     }
 
     fn policy(&self, queue: &str) -> Result<&Policy, Refusal> {
@@ -334,6 +324,21 @@ fn grant(claim: Claim, claimed: Claimed, timeout_ms: u64, lease_ms: u64) -> Gran
     let delivery =
         Delivery { id: claim.delivery, queue: claim.queue, batch: claimed.batch, timeout_ms, jobs: jobs.collect() };
     Granted { delivery, leases, lease_ms, created_ms }
+}
+
+/// When a redriven job may be claimed: it waits for its queue's next tick, as a new one would.
+async fn ready_after_redrive(
+    reader: Arc<Mutex<Box<dyn Reader>>>,
+    queues: Arc<Queues>,
+    job: &str,
+    now_ms: u64,
+) -> u64 {
+    let query = Query::Job { job: job.to_owned() };
+    let policy = match reader.lock().await.read(&query).await {
+        Ok(Rows::Jobs(jobs)) => jobs.first().and_then(|job| queues.get(&job.queue)),
+        _ => None,
+    };
+    policy.map_or(now_ms, |policy| policy.first_ready_at(now_ms))
 }
 
 /// Puts the answers to one request's commands together.

@@ -149,7 +149,7 @@ fn a_lease_that_ran_out_can_only_be_lost() {
     let lease = bench.claim(claim(0)).remove(0);
     assert_eq!(bench.outlook(999).next_lease_ms, Some(1_000));
     assert!(bench.outlook(999).expired.is_empty());
-    assert_eq!(bench.outlook(1_000).expired, [lease.clone()]);
+    assert_eq!(bench.outlook(1_000).expired, std::slice::from_ref(&lease));
     assert!(!bench.settle(complete(&lease, 1_000)));
     let lost = Settle { outcome: Outcome::Lost("gone".into()), ..fail(&lease, Then::RetryAt(1_001), 1_001) };
     assert!(bench.settle(lost.clone()));

@@ -34,8 +34,12 @@ fn a_dead_letter_keeps_everything_that_is_known_of_it() {
     let letter = bench.dead_letters().remove(0);
     assert_eq!((letter.job.id.as_str(), letter.died_ms, letter.job.payload.get()), ("a", 4, "{}"));
     assert_eq!(letter.job.dead_letter_queue.as_deref(), Some("dlq"));
-    let attempt = |attempt, outcome: &str, error: &str, started_ms, ended_ms| {
-        FailedAttempt { attempt, outcome: outcome.into(), error: error.into(), started_ms, ended_ms }
+    let attempt = |attempt, outcome: &str, error: &str, started_ms, ended_ms| FailedAttempt {
+        attempt,
+        outcome: outcome.into(),
+        error: error.into(),
+        started_ms,
+        ended_ms,
     };
     assert_eq!(letter.attempts, [attempt(1, "timed-out", "slow", 1, 2), attempt(2, "failed", "it broke", 3, 4)]);
 }
@@ -161,9 +165,7 @@ fn depths_count_who_waits_and_who_is_processed() {
     bench.claim(claim(5));
     bench.one(Command::Pause { queue: "empty".into(), paused: true, now_ms: 6 });
     let Rows::Depths(depths) = bench.read(Query::Depths) else { panic!() };
-    let empty =
-        Depth { queue: "empty".into(), waiting: 0, processing: 0, oldest_created_ms: None, paused: true };
-    let full =
-        Depth { queue: "q".into(), waiting: 2, processing: 1, oldest_created_ms: Some(1), paused: false };
+    let empty = Depth { queue: "empty".into(), waiting: 0, processing: 0, oldest_created_ms: None, paused: true };
+    let full = Depth { queue: "q".into(), waiting: 2, processing: 1, oldest_created_ms: Some(1), paused: false };
     assert_eq!(depths, [empty, full]);
 }

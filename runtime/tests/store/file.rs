@@ -103,9 +103,11 @@ fn the_seeds_table_is_there_column_for_column() {
     let bench = Bench::new();
     let connection = Connection::open(bench.path()).unwrap();
     let mut columns = connection
-        .prepare("SELECT name || ' ' || type || iif(\"notnull\", ' NOT NULL', '') || iif(pk, ' PRIMARY KEY', '')
+        .prepare(
+            "SELECT name || ' ' || type || iif(\"notnull\", ' NOT NULL', '') || iif(pk, ' PRIMARY KEY', '')
                          || coalesce(' DEFAULT ' || dflt_value, '')
-                  FROM pragma_table_info('job_status')")
+                  FROM pragma_table_info('job_status')",
+        )
         .unwrap();
     let columns: Vec<String> = columns.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
     let seed = [

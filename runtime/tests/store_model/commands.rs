@@ -6,10 +6,10 @@ use proptest::option::{of, weighted};
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-pub(crate) const QUEUES: [&str; 3] = ["mail", "pdf", "sync"];
+pub(crate) const QUEUES: [&str; 2] = ["mail", "sync"];
 pub(crate) const USERS: [&str; 2] = ["ada", "bo"];
 pub(crate) const DEAD_LETTER_QUEUES: [&str; 2] = ["mail_dlq", "pdf_dlq"];
-pub(crate) const IDS: u8 = 16;
+pub(crate) const IDS: u8 = 24;
 
 /// JSON that a database could take for something else, or change.
 const PAYLOADS: [&str; 8] = ["{}", "1.50", "-0", "1e5", "null", "\"7\"", "[1, 2]", "{\"a\" : \"é\\u0000\"}"];
@@ -52,7 +52,7 @@ pub(crate) fn id(number: u8) -> String {
 
 /// A history of a store.
 pub(crate) fn moments() -> impl Strategy<Value = Vec<Moment>> {
-    let pass_ms = prop_oneof![6 => Just(0), 12 => 1u64..1_500, 1 => 80_000_000u64..100_000_000];
+    let pass_ms = prop_oneof![10 => Just(0), 20 => 1u64..1_500, 1 => 80_000_000u64..100_000_000];
     let moment = (pass_ms, vec(step(), 1..6), prop::bool::weighted(0.05));
     vec(moment.prop_map(|(pass_ms, steps, reopen)| Moment { pass_ms, steps, reopen }), 1..40)
 }
@@ -71,8 +71,8 @@ fn step() -> impl Strategy<Value = Step> {
             Step::Settle { which, wrong, outcome, then, keep_batch }
         }),
         1 => (job, of(0..USERS.len())).prop_map(|(job, user)| Step::Cancel { job, user }),
-        1 => (queue, prop::bool::weighted(0.3)).prop_map(|(queue, paused)| Step::Pause { queue, paused }),
-        3 => (any::<prop::sample::Index>(), delay_ms).prop_map(|(which, delay_ms)| Step::Redrive { which, delay_ms }),
+        1 => (queue, prop::bool::weighted(0.25)).prop_map(|(queue, paused)| Step::Pause { queue, paused }),
+        4 => (any::<prop::sample::Index>(), delay_ms).prop_map(|(which, delay_ms)| Step::Redrive { which, delay_ms }),
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Purge { which }),
         1 => (0u64..20).prop_map(|through| Step::Told { through }),
         1 => Just(Step::Prune),
@@ -109,10 +109,12 @@ fn new_job() -> impl Strategy<Value = NewJob> {
     let key = weighted(0.7, (0u8..2).prop_map(|key| format!("entity-{key}")));
     let email = of(Just("a@example.org".to_owned()));
     let names = (prop::sample::select(&QUEUES[..]), prop::sample::select(&USERS[..]));
-    (0..IDS, names, json(), key, idempotency, email).prop_map(|(number, (queue, user), payload, key, idempotency, email)| {
-        let (queue, user) = (queue.to_owned(), user.to_owned());
-        NewJob { id: id(number), queue, user, payload, key, idempotency, email, ready_ms: 0, now_ms: 0 }
-    })
+    (0..IDS, names, json(), key, idempotency, email).prop_map(
+        |(number, (queue, user), payload, key, idempotency, email)| {
+            let (queue, user) = (queue.to_owned(), user.to_owned());
+            NewJob { id: id(number), queue, user, payload, key, idempotency, email, ready_ms: 0, now_ms: 0 }
+        },
+    )
 }
 
 impl Step {

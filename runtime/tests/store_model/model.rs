@@ -66,7 +66,11 @@ impl Model {
             }
             Command::Purge { job, now_ms } => (*now_ms, Answer::Ended(self.purge(job))),
             Command::Pause { queue, paused, now_ms } => {
-                if *paused { self.paused.insert(queue.clone()) } else { self.paused.remove(queue) };
+                if *paused {
+                    self.paused.insert(queue.clone())
+                } else {
+                    self.paused.remove(queue)
+                };
                 (*now_ms, Answer::Done)
             }
             Command::Told { through, now_ms } => {
@@ -237,11 +241,6 @@ impl Model {
             email: job.email.clone(),
             ended_ms: now_ms,
         });
-        let (queue, key) = (job.row.queue.clone(), job.key.clone());
-        let follows = |job: &&mut Job| job.is_live && key.is_some() && job.key == key && job.row.queue == queue;
-        if let Some(next) = self.jobs.iter_mut().find(follows) {
-            next.ready_ms = next.ready_ms.max(now_ms);
-        }
     }
 
     fn cancel(&mut self, job: &str, user: &Option<String>, now_ms: u64) -> Ending {
@@ -328,11 +327,8 @@ impl Job {
         self.attempt += 1;
         self.fence += 1;
         self.batch = Some(batch.into());
-        self.lease = Some(Lease {
-            delivery: claim.delivery.clone(),
-            started_ms: claim.now_ms,
-            until_ms: claim.lease_until_ms,
-        });
+        self.lease =
+            Some(Lease { delivery: claim.delivery.clone(), started_ms: claim.now_ms, until_ms: claim.lease_until_ms });
         self.row.status = Status::Processing;
         self.row.retry_count = self.attempt - 1;
         self.row.updated_ms = claim.now_ms;
@@ -379,9 +375,10 @@ impl Model {
         let ready = self.ready(&queue, now_ms);
         let head = ready.first().map(|&it| &self.jobs[it]);
         let later = self.waiting(&queue).into_iter().map(|it| self.jobs[it].ready_ms);
-        let recent = self.claims.get(&queue).map(|(claims, window_ms)| {
-            claims.iter().copied().filter(|at_ms| now_ms < at_ms + window_ms).collect()
-        });
+        let recent = self
+            .claims
+            .get(&queue)
+            .map(|(claims, window_ms)| claims.iter().copied().filter(|at_ms| now_ms < at_ms + window_ms).collect());
         QueueOutlook {
             paused: self.paused.contains(&queue),
             oldest_ready_ms: head.map(|job| job.ready_ms),

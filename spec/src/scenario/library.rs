@@ -1,4 +1,7 @@
 //! The named library, embedded from `spec/scenarios/`: small plays, each about a few clauses, together about all.
+//!
+//! What is about lateness begins after half a minute: until then a player may count the system as still starting up, and
+//! nothing is late.
 
 use super::Scenario;
 
@@ -91,10 +94,7 @@ pub fn library() -> Vec<Scenario> {
 
 /// The named scenario, if there is one.
 pub fn find(name: &str) -> Option<Scenario> {
-    FILES
-        .iter()
-        .find(|(own, _)| *own == name)
-        .map(|(_, text)| read(text))
+    FILES.iter().find(|(own, _)| *own == name).map(|(_, text)| read(text))
 }
 
 fn read(text: &str) -> Scenario {

@@ -108,8 +108,9 @@ fn check_whole(scenario: &Scenario) -> Wrong<Queues> {
         return Err(format!("it enqueues {requests} jobs; allowed: at most {JOBS_MAX}"));
     }
     match &scenario.queues {
-        Some(text) => Queues::parse(text)
-            .map_err(|error| format!("queues: line {} of their text: {}", error.line, error.message)),
+        Some(text) => {
+            Queues::parse(text).map_err(|error| format!("queues: line {} of their text: {}", error.line, error.message))
+        }
         None => Ok(Queues::default()),
     }
 }

@@ -4,8 +4,8 @@ use rusqlite::{Connection, Result, Row, params};
 
 use super::statement::Statements;
 use super::transaction::Transaction;
-use super::value::{Nat, Stamp, json};
 use super::upkeep;
+use super::value::{Nat, Stamp, json};
 use crate::store::{Claim, Claimed, ClaimedJob, LeaseId};
 
 /// The batch of the job that has waited longest, of those that are ready.
@@ -16,20 +16,26 @@ pub(super) const HEAD: &str = "
 
 /// Jobs that belong to no batch, the longest waiting first.
 pub(super) const FRESH: &str = "
-    SELECT seq, job, key, version, created_ms, ready_ms, attempt, fence FROM live
+    SELECT seq, job, key, version, created_ms, ready_ms, attempt, fence, user_id FROM live
     WHERE queue = ?1 AND ready_ms <= ?2 AND batch IS NULL
     ORDER BY ready_ms, seq LIMIT ?3";
 
 /// Jobs of one batch, the longest waiting first.
 pub(super) const KEPT: &str = "
-    SELECT seq, job, key, version, created_ms, ready_ms, attempt, fence FROM live
+    SELECT seq, job, key, version, created_ms, ready_ms, attempt, fence, user_id FROM live
     WHERE queue = ?1 AND ready_ms <= ?2 AND batch = ?4
     ORDER BY ready_ms, seq LIMIT ?3";
+
+/// How many claims lie in the window that ends now. A claim counts until `at_ms + window`, and not at that time any more.
+pub(super) const USED: &str = "
+    SELECT coalesce(sum(jobs), 0) FROM rate_claim
+    WHERE queue = ?1 AND at_ms > ?2 - ?3";
 
 /// A job that is about to be given.
 struct Chosen {
     seq: u64,
     job: String,
+    user: String,
     key: Option<String>,
     version: u64,
     created_ms: u64,
@@ -61,8 +67,8 @@ impl Chosen {
     fn read(row: &Row<'_>) -> Result<Self> {
         let (Nat(seq), Nat(version)) = (row.get(0)?, row.get(3)?);
         let (Nat(created_ms), Nat(ready_ms)) = (row.get(4)?, row.get(5)?);
-        let (attempt, fence) = (row.get(6)?, row.get(7)?);
-        Ok(Self { seq, job: row.get(1)?, key: row.get(2)?, version, created_ms, ready_ms, attempt, fence })
+        let (attempt, fence, user) = (row.get(6)?, row.get(7)?, row.get(8)?);
+        Ok(Self { seq, job: row.get(1)?, user, key: row.get(2)?, version, created_ms, ready_ms, attempt, fence })
     }
 }
 
@@ -80,23 +86,21 @@ fn lease(transaction: &mut Transaction<'_>, claim: &Claim, batch: &str, chosen: 
     transaction.ready.moved(&claim.queue, Some(chosen.ready_ms), None);
     // The error stays that of the last attempt until this one has ended.
     let sql = "UPDATE job_status SET status = 'processing', retry_count = ?2, updated_at = max(updated_at, ?3)
-               WHERE id = ?1
-               RETURNING user_id, payload";
-    let params = params![chosen.job, attempt - 1, Stamp(claim.now_ms)];
-    let row = connection.one(sql, params, |row| Ok((row.get(0)?, json(row, 1)?)))?;
-    let (user, payload) = row.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+               WHERE id = ?1";
+    connection.run(sql, params![chosen.job, attempt - 1, Stamp(claim.now_ms)])?;
+    // Not by RETURNING, for which SQLite makes a table in memory each time: that costs more than this second look.
+    let payload = connection.one("SELECT payload FROM job_status WHERE id = ?1", [&chosen.job], |row| json(row, 0))?;
+    let payload = payload.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
     let lease = LeaseId { queue: claim.queue.clone(), job: chosen.job, attempt, fence };
-    let Chosen { version, key, created_ms, .. } = chosen;
+    let Chosen { user, version, key, created_ms, .. } = chosen;
     Ok(ClaimedJob { lease, user, version, key, payload, created_ms })
 }
 
-/// How many more jobs the rate limit leaves. A claim counts in every half-open window that it lies in: until
-/// `at_ms + window`, and not at that time any more.
+/// How many more jobs the rate limit leaves.
 fn room(connection: &Connection, claim: &Claim) -> Result<u32> {
     let Some((starts, window_ms)) = claim.rate else { return Ok(u32::MAX) };
-    let sql = "SELECT coalesce(sum(jobs), 0) FROM rate_claim WHERE queue = ?1 AND ?2 < at_ms + ?3";
     let params = params![claim.queue, Nat(claim.now_ms), Nat(window_ms)];
-    let used = connection.one(sql, params, |row| row.get(0))?.unwrap_or(0u32);
+    let used = connection.one(USED, params, |row| row.get(0))?.unwrap_or(0u32);
     Ok(starts.saturating_sub(used))
 }
 

@@ -13,6 +13,7 @@ use crate::store::Ending;
 /// What it takes to make a dead letter live again.
 struct Dead {
     queue: String,
+    user: String,
     key: Option<String>,
     version: u64,
     email: Option<String>,
@@ -23,12 +24,12 @@ struct Dead {
 
 /// Puts a job that has ended into a dead letter queue.
 pub(super) fn bury(transaction: &Transaction<'_>, live: &Live, to: &str, now_ms: u64) -> Result<()> {
-    let sql = "INSERT INTO dead_letter (job, dead_letter_queue, died_ms, queue, key,
+    let sql = "INSERT INTO dead_letter (job, dead_letter_queue, died_ms, queue, user_id, key,
                                         version, email, created_ms, live_seq, fence)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let (version, created_ms, seq) = (Nat(live.version), Nat(live.created_ms), Nat(live.seq));
-    let Live { job, queue, key, email, fence, .. } = live;
-    let params = params![job, to, Nat(now_ms), queue, key, version, email, created_ms, seq, fence];
+    let Live { job, queue, user, key, email, fence, .. } = live;
+    let params = params![job, to, Nat(now_ms), queue, user, key, version, email, created_ms, seq, fence];
     transaction.connection.run(sql, params)?;
     Ok(())
 }
@@ -51,6 +52,7 @@ pub(super) fn redrive(transaction: &mut Transaction<'_>, job: &str, ready_ms: u6
         seq: dead.live_seq,
         job,
         queue: &dead.queue,
+        user: &dead.user,
         key: dead.key.as_deref(),
         version: dead.version,
         email: dead.email.as_deref(),
@@ -72,11 +74,11 @@ pub(super) fn purge(transaction: &mut Transaction<'_>, job: &str) -> Result<Endi
 }
 
 fn find(transaction: &Transaction<'_>, job: &str) -> Result<Option<Dead>> {
-    let sql = "SELECT queue, key, version, email, created_ms, live_seq, fence FROM dead_letter WHERE job = ?1";
+    let sql = "SELECT queue, user_id, key, version, email, created_ms, live_seq, fence FROM dead_letter WHERE job = ?1";
     transaction.connection.one(sql, [job], |row| {
-        let (Nat(version), Nat(created_ms), Nat(live_seq)) = (row.get(2)?, row.get(4)?, row.get(5)?);
-        let (queue, key, email, fence) = (row.get(0)?, row.get(1)?, row.get(3)?, row.get(6)?);
-        Ok(Dead { queue, key, version, email, created_ms, live_seq, fence })
+        let (queue, user, key, email, fence) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?, row.get(7)?);
+        let (Nat(version), Nat(created_ms), Nat(live_seq)) = (row.get(3)?, row.get(5)?, row.get(6)?);
+        Ok(Dead { queue, user, key, version, email, created_ms, live_seq, fence })
     })
 }
 

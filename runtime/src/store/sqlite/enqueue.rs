@@ -52,7 +52,8 @@ fn recall(transaction: &Transaction<'_>, job: &NewJob) -> Result<Option<Answer>>
 fn remember(transaction: &Transaction<'_>, job: &NewJob, id: &str) -> Result<()> {
     let Some(given) = &job.idempotency else { return Ok(()) };
     // The same key may be there from before, past its time and not yet forgotten.
-    let sql = "INSERT OR REPLACE INTO idempotency (user_id, key, fingerprint, job, until_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql =
+        "INSERT OR REPLACE INTO idempotency (user_id, key, fingerprint, job, until_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
     let params = params![job.user, given.key, given.fingerprint, id, Nat(given.until_ms)];
     transaction.connection.run(sql, params)?;
     Ok(())
@@ -86,6 +87,7 @@ fn create(transaction: &mut Transaction<'_>, job: &NewJob, is_blocked: bool) -> 
         seq: version,
         job: &job.id,
         queue: &job.queue,
+        user: &job.user,
         key: job.key.as_deref(),
         version,
         email: job.email.as_deref(),
@@ -103,6 +105,7 @@ pub(super) struct NewLive<'a> {
     pub(super) seq: u64,
     pub(super) job: &'a str,
     pub(super) queue: &'a str,
+    pub(super) user: &'a str,
     pub(super) key: Option<&'a str>,
     pub(super) version: u64,
     pub(super) email: Option<&'a str>,
@@ -115,13 +118,15 @@ pub(super) struct NewLive<'a> {
 impl NewLive<'_> {
     /// Adds the row.
     pub(super) fn insert(&self, transaction: &mut Transaction<'_>) -> Result<()> {
-        let sql = "INSERT INTO live (seq, job, queue, key, version, email, created_ms, wanted_ms, ready_ms, attempt, fence)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10)";
+        let sql = "INSERT INTO live (seq, job, queue, user_id, key, version, email,
+                                     created_ms, wanted_ms, ready_ms, attempt, fence)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, ?11)";
         let ready_ms = (!self.is_blocked).then_some(self.wanted_ms);
         let params = params![
             Nat(self.seq),
             self.job,
             self.queue,
+            self.user,
             self.key,
             Nat(self.version),
             self.email,

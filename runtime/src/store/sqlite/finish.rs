@@ -5,18 +5,17 @@ use kew_spec::lifecycle::Status;
 use rusqlite::{Result, params};
 use serde_json::value::RawValue;
 
+use super::dead_letter;
 use super::settle::Live;
 use super::statement::Statements;
 use super::transaction::Transaction;
 use super::value::{Json, Nat, Stamp};
-use super::dead_letter;
 use crate::store::Ending;
 
-/// Makes the job ready that was blocked behind another of its queue and key.
-pub(super) const UNBLOCK: &str = "
-    UPDATE live SET ready_ms = max(wanted_ms, ?3)
-    WHERE queue = ?1 AND key = ?2 AND ready_ms IS NULL AND lease_until_ms IS NULL
-    RETURNING ready_ms";
+/// The job that is blocked behind another of its queue and key.
+pub(super) const BLOCKED: &str = "
+    SELECT seq, wanted_ms FROM live
+    WHERE queue = ?1 AND key = ?2 AND ready_ms IS NULL AND lease_until_ms IS NULL";
 
 /// How a job ends for good.
 pub(super) enum Final<'a> {
@@ -63,36 +62,38 @@ impl<'a> Final<'a> {
 
 /// Ends `live` for good.
 pub(super) fn finish(transaction: &mut Transaction<'_>, live: &Live, end: Final<'_>, now_ms: u64) -> Result<()> {
-    let user = close(transaction, live, &end, now_ms)?;
+    close(transaction, live, &end, now_ms)?;
     transaction.connection.run("DELETE FROM live WHERE seq = ?1", [Nat(live.seq)])?;
     transaction.ready.moved(&live.queue, live.ready_ms, None);
-    unblock(transaction, live, now_ms)?;
+    unblock(transaction, live)?;
     match &end {
         Final::DeadLettered(_, to) => dead_letter::bury(transaction, live, to, now_ms)?,
         Final::Completed(_) | Final::Cancelled => forget_attempts(transaction, &live.job)?,
         // What went wrong with a job that has failed is of use for as long as its row is.
         Final::Failed(_) => {}
     }
-    tell(transaction, live, &user, &end, now_ms)
+    tell(transaction, live, &end, now_ms)
 }
 
-/// Writes the end into the job's row and returns whose job it is.
-fn close(transaction: &Transaction<'_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<String> {
+/// Writes the end into the job's row.
+fn close(transaction: &Transaction<'_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<()> {
     let sql = "UPDATE job_status
                SET status = ?2, result = ?3, error = ?4,
                    updated_at = max(updated_at, ?5), completed_at = max(updated_at, ?5)
-               WHERE id = ?1
-               RETURNING user_id";
+               WHERE id = ?1";
     let params = params![live.job, end.status().as_str(), end.result().map(Json), end.error(), Stamp(now_ms)];
-    let user = transaction.connection.one(sql, params, |row| row.get(0))?;
-    user.ok_or(rusqlite::Error::QueryReturnedNoRows)
+    transaction.connection.run(sql, params)?;
+    Ok(())
 }
 
-/// Lets the job go on that waited for the end of this one.
-fn unblock(transaction: &mut Transaction<'_>, ended: &Live, now_ms: u64) -> Result<()> {
+/// Lets the job go on that waited for the end of this one. The time that it was blocked counts as waiting.
+fn unblock(transaction: &mut Transaction<'_>, ended: &Live) -> Result<()> {
     let Some(key) = &ended.key else { return Ok(()) };
-    let params = params![ended.queue, key, Nat(now_ms)];
-    if let Some(Nat(ready_ms)) = transaction.connection.one(UNBLOCK, params, |row| row.get(0))? {
+    let params = params![ended.queue, key];
+    let blocked = transaction.connection.one(BLOCKED, params, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if let Some((Nat(seq), Nat(ready_ms))) = blocked {
+        let sql = "UPDATE live SET ready_ms = ?2 WHERE seq = ?1";
+        transaction.connection.run(sql, params![Nat(seq), Nat(ready_ms)])?;
         transaction.ready.moved(&ended.queue, None, Some(ready_ms));
     }
     Ok(())
@@ -105,22 +106,18 @@ pub(super) fn forget_attempts(transaction: &Transaction<'_>, job: &str) -> Resul
 }
 
 /// Puts the end where the notifier finds it.
-fn tell(transaction: &Transaction<'_>, live: &Live, user: &str, end: &Final<'_>, now_ms: u64) -> Result<()> {
+fn tell(transaction: &Transaction<'_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<()> {
     let sql = "INSERT INTO job_end (job, queue, user_id, status, error, dead_letter_queue, email, ended_ms)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let status = end.status().as_str();
-    let (error, to) = (end.error(), end.dead_letter_queue());
-    transaction.connection.run(sql, params![live.job, live.queue, user, status, error, to, live.email, Nat(now_ms)])?;
+    let Live { job, queue, user, email, .. } = live;
+    let params = params![job, queue, user, status, end.error(), end.dead_letter_queue(), email, Nat(now_ms)];
+    transaction.connection.run(sql, params)?;
     Ok(())
 }
 
 /// Ends a job by will: its own user's, or an operator's.
-pub(super) fn cancel(
-    transaction: &mut Transaction<'_>,
-    job: &str,
-    user: Option<&str>,
-    now_ms: u64,
-) -> Result<Ending> {
+pub(super) fn cancel(transaction: &mut Transaction<'_>, job: &str, user: Option<&str>, now_ms: u64) -> Result<Ending> {
     let sql = "SELECT 1 FROM job_status WHERE id = ?1 AND user_id = coalesce(?2, user_id)";
     if !transaction.connection.any(sql, params![job, user])? {
         return Ok(Ending::NotFound);

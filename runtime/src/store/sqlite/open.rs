@@ -36,7 +36,8 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection
         Some(_) => None,
     };
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(fault)?;
-    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(fault)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(fault)?;
     if mode != "wal" {
         let reason = "its place offers no shared memory, which the write-ahead log needs; choose a local disk";
         return Err(Error { context: opening(), reason: reason.into() });

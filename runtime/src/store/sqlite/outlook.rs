@@ -12,14 +12,11 @@ use crate::store::{Error, LeaseId, Outlook, QueueOutlook};
 /// How many ready jobs are counted at most: `BATCH_SIZE_MAX`, more than any batch can take.
 const READY_MAX: u64 = 10_000;
 
-/// The queues that have live jobs, found by jumping from one name to the next instead of reading all entries.
-pub(super) const QUEUES: &str = "
-    WITH RECURSIVE names (queue) AS (
-      SELECT min(queue) FROM live
-      UNION ALL
-      SELECT (SELECT min(queue) FROM live WHERE queue > names.queue) FROM names WHERE queue IS NOT NULL
-    )
-    SELECT queue FROM names WHERE queue IS NOT NULL";
+/// The first queue that has live jobs, by name.
+pub(super) const FIRST_QUEUE: &str = "SELECT min(queue) FROM live";
+
+/// The queue after that one.
+pub(super) const NEXT_QUEUE: &str = "SELECT min(queue) FROM live WHERE queue > ?1";
 
 /// Leases that have run out, at most as many as one answer holds.
 pub(super) const EXPIRED: &str = "
@@ -42,7 +39,7 @@ pub(super) const NEXT_READY: &str = "
 /// The claims that a queue's rate limit still counts.
 pub(super) const RECENT_CLAIMS: &str = "
     SELECT at_ms, jobs FROM rate_claim JOIN queue_state USING (queue)
-    WHERE queue = ?1 AND ?2 < at_ms + rate_window_ms
+    WHERE queue = ?1 AND at_ms > ?2 - rate_window_ms
     ORDER BY at_ms";
 
 /// What waits and what falls due, as of `now_ms`.
@@ -54,11 +51,25 @@ pub(super) fn outlook(connection: &Connection, ready: &mut Ready, now_ms: u64) -
 }
 
 fn look(connection: &Connection, ready: &mut Ready, now_ms: u64) -> Result<Outlook> {
-    let names: Vec<String> = connection.all(QUEUES, [], |row| row.get(0))?;
-    let queues = names.into_iter().map(|queue| queue_outlook(connection, ready, queue, now_ms)).collect::<Result<_>>()?;
+    let names = live_queues(connection)?;
+    let queues =
+        names.into_iter().map(|queue| queue_outlook(connection, ready, queue, now_ms)).collect::<Result<_>>()?;
     let expired = connection.all(EXPIRED, [Nat(now_ms)], lease)?;
     let next_lease_ms = connection.one(NEXT_LEASE, [Nat(now_ms)], ms)?;
     Ok(Outlook { queues, expired, next_lease_ms })
+}
+
+/// The queues that have live jobs, found by jumping from one name to the next instead of reading all entries.
+pub(super) fn live_queues(connection: &Connection) -> Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let next: Option<Option<String>> = match names.last() {
+            None => connection.one(FIRST_QUEUE, [], |row| row.get(0))?,
+            Some(last) => connection.one(NEXT_QUEUE, [last], |row| row.get(0))?,
+        };
+        let Some(name) = next.flatten() else { return Ok(names) };
+        names.push(name);
+    }
 }
 
 fn queue_outlook(connection: &Connection, ready: &mut Ready, queue: String, now_ms: u64) -> Result<QueueOutlook> {

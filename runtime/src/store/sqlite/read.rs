@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Params, Result, Row, params};
 
+use super::outlook::live_queues;
 use super::statement::{Statements, atomically, failed};
 use super::upkeep;
 use super::value::{Nat, Stamp, json, optional_json, word};
@@ -13,7 +14,7 @@ use crate::store::{DeadLetterRow, Depth, End, Error, FailedAttempt, JobRow, Quer
 macro_rules! select_jobs {
     ($rest:literal) => {
         concat!(
-            "SELECT id, type, status, user_id, payload, result, error, retry_count,
+            "SELECT id, type, status, job_status.user_id, payload, result, error, retry_count,
                     created_at, updated_at, completed_at, dead_letter_queue, died_ms
              FROM job_status LEFT JOIN dead_letter ON dead_letter.job = job_status.id ",
             $rest
@@ -25,12 +26,12 @@ const JOB: &str = select_jobs!("WHERE id = ?1");
 
 /// A rowid grows with every job, so it is the order of enqueueing.
 pub(super) const JOBS_OF: &str = select_jobs!(
-    "WHERE user_id = ?1
+    "WHERE job_status.user_id = ?1
      ORDER BY job_status.rowid DESC LIMIT ?2"
 );
 
 pub(super) const JOBS_OF_AFTER: &str = select_jobs!(
-    "WHERE user_id = ?1 AND job_status.rowid < (SELECT rowid FROM job_status WHERE id = ?3)
+    "WHERE job_status.user_id = ?1 AND job_status.rowid < (SELECT rowid FROM job_status WHERE id = ?3)
      ORDER BY job_status.rowid DESC LIMIT ?2"
 );
 
@@ -109,7 +110,7 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
 
 fn depths(connection: &Connection) -> Result<Vec<Depth>> {
     let mut depths = BTreeMap::new();
-    for queue in connection.all(super::outlook::QUEUES, [], |row| row.get::<_, String>(0))? {
+    for queue in live_queues(connection)? {
         let live = connection.one(LIVE, [&queue], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let (Nat(live), oldest) = live.unwrap_or((Nat(0), None::<Nat>));
         let depth = empty(&queue);
@@ -141,7 +142,8 @@ fn dead_letter(connection: &Connection, job: &str) -> Result<Option<DeadLetterRo
 }
 
 fn attempts(connection: &Connection, job: &str) -> Result<Vec<FailedAttempt>> {
-    let sql = "SELECT attempt, outcome, error, started_ms, ended_ms FROM failed_attempt WHERE job = ?1 ORDER BY attempt";
+    let sql =
+        "SELECT attempt, outcome, error, started_ms, ended_ms FROM failed_attempt WHERE job = ?1 ORDER BY attempt";
     connection.all(sql, [job], |row| {
         let (Nat(started_ms), Nat(ended_ms)) = (row.get(3)?, row.get(4)?);
         Ok(FailedAttempt { attempt: row.get(0)?, outcome: row.get(1)?, error: row.get(2)?, started_ms, ended_ms })

@@ -45,7 +45,8 @@ impl Ready {
             return Ok(count.jobs);
         }
         let since_ms = before.map_or(-1, |count| count.through_ms as i64);
-        let Nat(more) = connection.one(COUNT, params![queue, since_ms, Nat(now_ms)], |row| row.get(0))?.unwrap_or(Nat(0));
+        let Nat(more) =
+            connection.one(COUNT, params![queue, since_ms, Nat(now_ms)], |row| row.get(0))?.unwrap_or(Nat(0));
         let jobs = before.map_or(0, |count| count.jobs) + more;
         self.queues.insert(queue.to_owned(), Count { through_ms: now_ms, jobs });
         Ok(jobs)

@@ -11,7 +11,7 @@ use crate::store::{LeaseId, Outcome, Settle, Then};
 /// One live job.
 pub(super) const LIVE: &str = "
     SELECT seq, job, queue, key, version, email, created_ms, ready_ms,
-           attempt, fence, coalesce(started_ms, 0), lease_until_ms, delivery
+           attempt, fence, coalesce(started_ms, 0), lease_until_ms, delivery, user_id
     FROM live WHERE job = ?1";
 
 /// A live job, as those see it who end its attempt or the job.
@@ -19,6 +19,7 @@ pub(super) struct Live {
     pub(super) seq: u64,
     pub(super) job: String,
     pub(super) queue: String,
+    pub(super) user: String,
     pub(super) key: Option<String>,
     pub(super) version: u64,
     pub(super) email: Option<String>,
@@ -47,6 +48,7 @@ impl Live {
             seq: nat(0)?,
             job: row.get(1)?,
             queue: row.get(2)?,
+            user: row.get(13)?,
             key: row.get(3)?,
             version: nat(4)?,
             email: row.get(5)?,

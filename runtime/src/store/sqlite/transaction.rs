@@ -58,9 +58,7 @@ fn carry_out(transaction: &mut Transaction<'_>, command: &Command) -> rusqlite::
     match command {
         Command::Enqueue(job) => enqueue::enqueue(transaction, job),
         Command::Claim(claim) => claim::claim(transaction, claim).map(Answer::Claimed),
-        Command::Settle(settle) => {
-            settle::settle(transaction, settle).map(|accepted| Answer::Settled { accepted })
-        }
+        Command::Settle(settle) => settle::settle(transaction, settle).map(|accepted| Answer::Settled { accepted }),
         Command::Cancel { job, user, now_ms } => {
             finish::cancel(transaction, job, user.as_deref(), *now_ms).map(Answer::Ended)
         }
@@ -69,9 +67,7 @@ fn carry_out(transaction: &mut Transaction<'_>, command: &Command) -> rusqlite::
             dead_letter::redrive(transaction, job, *ready_ms, *now_ms).map(Answer::Ended)
         }
         Command::Purge { job, .. } => dead_letter::purge(transaction, job).map(Answer::Ended),
-        Command::Told { through, .. } => {
-            upkeep::raise(transaction.connection, "told", *through).map(|()| Answer::Done)
-        }
+        Command::Told { through, .. } => upkeep::raise(transaction.connection, "told", *through).map(|()| Answer::Done),
         Command::Prune { now_ms } => upkeep::prune(transaction, *now_ms).map(|()| Answer::Done),
     }
 }

@@ -119,12 +119,7 @@ impl Ends {
 
     pub(super) fn reach(&mut self, it: &Notified, sessions: &Sessions) {
         let told = self.jobs.entry((it.job.clone(), it.status)).or_default();
-        match (
-            it.via,
-            it.session
-                .as_deref()
-                .map(|session| sessions.stay_of(session)),
-        ) {
+        match (it.via, it.session.as_deref().map(|session| sessions.stay_of(session))) {
             (Via::Email, _) => told.mailed = true,
             (Via::Websocket, None) => told.everywhere = true,
             (Via::Websocket, Some(stay)) => told.stays.extend(stay),
@@ -133,16 +128,8 @@ impl Ends {
 
     pub(super) fn judge_early(&mut self, seen: &Seen<'_>, it: &Notified, notes: &mut Notes) {
         notes.exercised(NOT_BEFORE);
-        let other = [Status::Completed, Status::Failed]
-            .into_iter()
-            .find(|&status| status != it.status);
-        let other = other.and_then(|status| {
-            self.jobs
-                .get(&(it.job.clone(), status))?
-                .end
-                .clone()
-                .zip(Some(status))
-        });
+        let other = [Status::Completed, Status::Failed].into_iter().find(|&status| status != it.status);
+        let other = other.and_then(|status| self.jobs.get(&(it.job.clone(), status))?.end.clone().zip(Some(status)));
         let told = self.jobs.entry((it.job.clone(), it.status)).or_default();
         if told.end.is_some() || told.early {
             return;
@@ -150,11 +137,7 @@ impl Ends {
         told.early = true;
         let told = format!("{} was told that {} is {}", it.user, it.job, it.status);
         if let Some((end, status)) = other {
-            notes.broken(
-                NOT_BEFORE,
-                format!("{told}, but it ended {status}"),
-                vec![end.line, seen.line],
-            );
+            notes.broken(NOT_BEFORE, format!("{told}, but it ended {status}"), vec![end.line, seen.line]);
         } else {
             let live = seen.ledger.live.get(&it.job);
             let lines = live.map_or_else(|| vec![seen.line], |live| live.lines_and(seen.line));
@@ -166,12 +149,7 @@ impl Ends {
     /// seen the ends are known only then.
     pub(super) fn drain(&mut self, seen: &Seen<'_>, it: &Drained, sessions: &Sessions) {
         let sessions = sessions.clone();
-        self.drained = Some(Drain {
-            line: seen.line,
-            at: seen.event.at,
-            ok: it.ok,
-            sessions,
-        });
+        self.drained = Some(Drain { line: seen.line, at: seen.event.at, ok: it.ok, sessions });
     }
 
     pub(super) fn judge(&mut self, ledger: &Ledger, notes: &mut Notes) {
@@ -193,18 +171,12 @@ impl Ends {
                         end.at, end.user
                     );
                     let lines = in_order([end.owed_from, end.line, drain.line]);
-                    unmailed
-                        .entry(&end.user)
-                        .or_default()
-                        .push(Unmailed { lines, says });
+                    unmailed.entry(&end.user).or_default().push(Unmailed { lines, says });
                 }
             }
         }
         for (user, missed) in unmailed {
-            for missed in missed
-                .into_iter()
-                .skip(self.mails_excused(user, drain, ledger))
-            {
+            for missed in missed.into_iter().skip(self.mails_excused(user, drain, ledger)) {
                 notes.broken(EACH_END, missed.says, missed.lines);
             }
         }
@@ -213,30 +185,16 @@ impl Ends {
     /// How many mails to `user` may be missing: those that failed for good, and those that are still being tried.
     fn mails_excused(&self, user: &str, drain: &Drain, ledger: &Ledger) -> usize {
         if !ledger.header.sees(Sight::Queue) {
-            return if self.faults || !drain.ok {
-                usize::MAX
-            } else {
-                0
-            };
+            return if self.faults || !drain.ok { usize::MAX } else { 0 };
         }
-        let open = ledger
-            .live
-            .values()
-            .filter(|live| live.queue == MAILS && live.user == user);
+        let open = ledger.live.values().filter(|live| live.queue == MAILS && live.user == user);
         self.mails_lost.get(user).copied().unwrap_or(0) + open.count()
     }
 }
 
 impl Told {
     /// Every stay that was there before the end and is still there has heard of it.
-    fn judge_sessions(
-        &self,
-        job: &str,
-        status: Status,
-        end: &End,
-        drain: &Drain,
-        notes: &mut Notes,
-    ) {
+    fn judge_sessions(&self, job: &str, status: Status, end: &End, drain: &Drain, notes: &mut Notes) {
         for (n, stay) in drain.sessions.stays(&end.user).iter().enumerate() {
             let Now::Open(session) = &stay.now else {
                 continue;
@@ -258,11 +216,7 @@ impl Told {
 
 /// Lines in order, each once.
 fn in_order(lines: impl IntoIterator<Item = u64>) -> Vec<u64> {
-    lines
-        .into_iter()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
+    lines.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn end_of(it: &Settled) -> Option<Status> {

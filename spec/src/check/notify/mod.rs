@@ -62,37 +62,19 @@ impl Notify {
         let (job, owned) = match &seen.event.what {
             What::Accepted(it) if it.how == How::Created => {
                 let (user, queue) = (it.user.clone(), it.queue.clone());
-                (
-                    &it.job,
-                    Owned {
-                        user,
-                        line: seen.line,
-                        queue,
-                        email: it.email,
-                    },
-                )
+                (&it.job, Owned { user, line: seen.line, queue, email: it.email })
             }
             What::Reply(it) if it.outcome == Told::Ok && !ledger.header.sees(Sight::Queue) => {
                 let Some((line, What::Enqueue(asked))) = ledger.open_ops.get(&it.op) else {
                     return;
                 };
                 // The job of an entity may be another user's.
-                let shared = ledger
-                    .policy(&asked.queue)
-                    .is_none_or(|policy| policy.deduplication);
+                let shared = ledger.policy(&asked.queue).is_none_or(|policy| policy.deduplication);
                 let Some(job) = it.job.as_ref().filter(|_| !shared) else {
                     return;
                 };
                 let (user, queue) = (asked.user.clone(), asked.queue.clone());
-                (
-                    job,
-                    Owned {
-                        user,
-                        line: *line,
-                        queue,
-                        email: asked.email,
-                    },
-                )
+                (job, Owned { user, line: *line, queue, email: asked.email })
             }
             _ => return,
         };
@@ -104,10 +86,7 @@ impl Notify {
         if seen.ledger.header.sees(Sight::Queue) {
             self.ends.judge_early(seen, it, notes);
         }
-        let stranger = self
-            .jobs
-            .get(&it.job)
-            .is_some_and(|owned| owned.user != it.user);
+        let stranger = self.jobs.get(&it.job).is_some_and(|owned| owned.user != it.user);
         if !stranger {
             self.ends.reach(it, &self.sessions);
         }
@@ -117,23 +96,14 @@ impl Notify {
         if let Some(owned) = self.jobs.get(&it.job) {
             notes.exercised(OWN_ONLY);
             if owned.user != it.user {
-                let says = format!(
-                    "{} is {}'s, and its end was told to {}",
-                    it.job, owned.user, it.user
-                );
+                let says = format!("{} is {}'s, and its end was told to {}", it.job, owned.user, it.user);
                 notes.broken(OWN_ONLY, says, vec![owned.line, seen.line]);
                 return;
             }
         }
-        let session = it
-            .session
-            .as_deref()
-            .and_then(|session| self.sessions.of(session));
+        let session = it.session.as_deref().and_then(|session| self.sessions.of(session));
         if let Some((line, user)) = session.filter(|(_, user)| *user != it.user) {
-            let says = format!(
-                "the end of {}'s {} was told over a session of {user}",
-                it.user, it.job
-            );
+            let says = format!("the end of {}'s {} was told over a session of {user}", it.user, it.job);
             notes.broken(OWN_ONLY, says, vec![line, seen.line]);
         }
     }

@@ -38,11 +38,7 @@ struct Opened {
 
 impl Sessions {
     pub(super) fn see(&mut self, line: u64, it: &Session) {
-        if it.open {
-            self.open(line, it)
-        } else {
-            self.close(line, it)
-        }
+        if it.open { self.open(line, it) } else { self.close(line, it) }
     }
 
     fn open(&mut self, line: u64, it: &Session) {
@@ -62,14 +58,7 @@ impl Sessions {
                 stays.len() - 1
             }
         };
-        self.sessions.insert(
-            it.session.clone(),
-            Opened {
-                line,
-                user: it.user.clone(),
-                stay,
-            },
-        );
+        self.sessions.insert(it.session.clone(), Opened { line, user: it.user.clone(), stay });
     }
 
     fn close(&mut self, line: u64, it: &Session) {
@@ -87,9 +76,7 @@ impl Sessions {
 
     /// The line where `session` was opened, and whose it is.
     pub(super) fn of(&self, session: &str) -> Option<(u64, &str)> {
-        self.sessions
-            .get(session)
-            .map(|opened| (opened.line, opened.user.as_str()))
+        self.sessions.get(session).map(|opened| (opened.line, opened.user.as_str()))
     }
 
     /// The stay that `session` belongs to, among those of its user.

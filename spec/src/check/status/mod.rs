@@ -38,22 +38,17 @@ impl Family for Status {
         self.writes.see(seen, &self.crashes, notes);
         self.rows.see(seen, &self.redrives, notes);
         if let What::StatusRead(it) = &seen.event.what {
-            self.writes
-                .read(seen, it, &self.crashes, &self.redrives, notes);
+            self.writes.read(seen, it, &self.crashes, &self.redrives, notes);
             self.rows.read(seen, it, &self.redrives, notes);
             let told = self.writes.is_acknowledged(&it.job) || self.writes.may_be_purged(&it.job);
-            self.moves
-                .read(seen, it, told, &self.crashes, &self.redrives, notes);
+            self.moves.read(seen, it, told, &self.crashes, &self.redrives, notes);
         }
     }
 }
 
 /// The stage that a row shows.
 fn stage(row: &crate::history::Row) -> Stage {
-    Stage {
-        status: row.status,
-        is_final: row.is_final,
-    }
+    Stage { status: row.status, is_final: row.is_final }
 }
 
 /// The stage in words.
@@ -79,25 +74,18 @@ impl Crashes {
         if let What::Fault(it) = &seen.event.what
             && strikes_the_queue(it)
         {
-            self.last = Some(Crash {
-                at: seen.event.at,
-                line: seen.line,
-            });
+            self.last = Some(Crash { at: seen.event.at, line: seen.line });
         }
     }
 
     /// The line of a crash that may have undone what stood at the player's time `at`.
     fn since(&self, at: u64) -> Option<u64> {
-        self.last
-            .filter(|crash| at <= crash.at)
-            .map(|crash| crash.line)
+        self.last.filter(|crash| at <= crash.at).map(|crash| crash.line)
     }
 
     /// The line of a crash after `line`.
     fn after_line(&self, line: u64) -> Option<u64> {
-        self.last
-            .filter(|crash| line < crash.line)
-            .map(|crash| crash.line)
+        self.last.filter(|crash| line < crash.line).map(|crash| crash.line)
     }
 }
 
@@ -170,9 +158,5 @@ fn read_by(it: &StatusRead) -> String {
 
 /// Lines in order, each once.
 fn in_order(lines: impl IntoIterator<Item = u64>) -> Vec<u64> {
-    lines
-        .into_iter()
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect()
+    lines.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
 }

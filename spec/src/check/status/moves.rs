@@ -62,14 +62,7 @@ impl Moves {
         for before in reads.iter().filter(|before| before.at < then.asked_at) {
             let redriven = redrives.may_lie_after(&it.job, before.asked_at);
             let crash = crashes.since(before.asked_at);
-            Pair {
-                job: &it.job,
-                before,
-                then: &then,
-                redriven,
-                crash,
-            }
-            .judge(notes);
+            Pair { job: &it.job, before, then: &then, redriven, crash }.judge(notes);
         }
         // What comes later is held against this read, and this one has been held against those before it.
         reads.retain(|before| then.asked_at <= before.at);
@@ -81,26 +74,15 @@ impl Moves {
         let Some(reads) = self.jobs.get(&it.job) else {
             return;
         };
-        let before = reads
-            .iter()
-            .find(|read| read.at < it.asked_at && read.user == it.user);
+        let before = reads.iter().find(|read| read.at < it.asked_at && read.user == it.user);
         let Some(before) = before.cloned() else {
             return;
         };
         let crash = crashes.since(before.asked_at);
         let clause = if crash.is_some() { DURABLE } else { FLOW };
         notes.exercised(clause);
-        let says = format!(
-            "{}, which was {} at {}, and there was none",
-            read_by(it),
-            words(before.stage),
-            before.at
-        );
-        notes.broken(
-            clause,
-            says,
-            in_order([before.line].into_iter().chain(crash).chain([seen.line])),
-        );
+        let says = format!("{}, which was {} at {}, and there was none", read_by(it), words(before.stage), before.at);
+        notes.broken(clause, says, in_order([before.line].into_iter().chain(crash).chain([seen.line])));
         self.jobs.remove(&it.job);
     }
 }
@@ -163,25 +145,15 @@ impl Pair<'_> {
             then.retry_count,
             then.asked_at,
         );
-        notes.broken(
-            clause,
-            says,
-            in_order([before.line, then.line].into_iter().chain(self.crash)),
-        );
+        notes.broken(clause, says, in_order([before.line, then.line].into_iter().chain(self.crash)));
     }
 
     fn judge_times(&self, notes: &mut Notes) {
         let (before, then) = (self.before, self.then);
         let says = if then.updated_at < before.updated_at {
-            format!(
-                "updated_at of {} went back from {} to {}",
-                self.job, before.updated_at, then.updated_at
-            )
+            format!("updated_at of {} went back from {} to {}", self.job, before.updated_at, then.updated_at)
         } else if then.created_at != before.created_at {
-            format!(
-                "created_at of {} changed from {} to {}",
-                self.job, before.created_at, then.created_at
-            )
+            format!("created_at of {} changed from {} to {}", self.job, before.created_at, then.created_at)
         } else {
             return;
         };

@@ -52,28 +52,13 @@ impl Rows {
         }
         let is_final = matches!(it.then, Some(Then::Failed | Then::DeadLetter));
         let (attempt, error) = (Some(it.attempt), it.error.clone());
-        self.ends.insert(
-            it.job.clone(),
-            LastEnd {
-                line: seen.line,
-                at: seen.event.at,
-                attempt,
-                error,
-                is_final,
-            },
-        );
+        self.ends.insert(it.job.clone(), LastEnd { line: seen.line, at: seen.event.at, attempt, error, is_final });
     }
 
     fn cancel(&mut self, seen: &Seen<'_>, it: &Cancelled) {
         if seen.ledger.live.contains_key(&it.job) {
             let (attempt, error) = (None, Some(CANCELLED.to_owned()));
-            let end = LastEnd {
-                line: seen.line,
-                at: seen.event.at,
-                attempt,
-                error,
-                is_final: true,
-            };
+            let end = LastEnd { line: seen.line, at: seen.event.at, attempt, error, is_final: true };
             self.ends.insert(it.job.clone(), end);
         }
     }
@@ -86,33 +71,20 @@ impl Rows {
             };
             if !redrives.may_lie(&lease.job) {
                 let (job, attempt) = (&lease.job, lease.attempt);
-                let says = format!(
-                    "a row said that {job} is final, and then attempt {attempt} of it was granted"
-                );
+                let says = format!("a row said that {job} is final, and then attempt {attempt} of it was granted");
                 notes.broken(FINAL, says, in_order([read, seen.line]));
             }
         }
     }
 
-    pub(super) fn read(
-        &mut self,
-        seen: &Seen<'_>,
-        it: &StatusRead,
-        redrives: &Redrives,
-        notes: &mut Notes,
-    ) {
+    pub(super) fn read(&mut self, seen: &Seen<'_>, it: &StatusRead, redrives: &Redrives, notes: &mut Notes) {
         let Some(row) = &it.row else { return };
         notes.exercised(MONOTONIC);
         notes.exercised(FINAL);
         if let Some(wrong) = wrong_times(row) {
-            notes.broken(
-                MONOTONIC,
-                format!("{}: {wrong}", read_by(it)),
-                vec![seen.line],
-            );
+            notes.broken(MONOTONIC, format!("{}: {wrong}", read_by(it)), vec![seen.line]);
         }
-        if let Some(wrong) = wrong_end(row).or_else(|| wrong_error(row, redrives.may_lie(&it.job)))
-        {
+        if let Some(wrong) = wrong_end(row).or_else(|| wrong_error(row, redrives.may_lie(&it.job))) {
             notes.broken(FINAL, format!("{}: {wrong}", read_by(it)), vec![seen.line]);
         } else {
             self.judge_end(seen, it, row, redrives, notes);
@@ -120,14 +92,7 @@ impl Rows {
     }
 
     /// Holds the row against how the queue said that the last attempt ended.
-    fn judge_end(
-        &mut self,
-        seen: &Seen<'_>,
-        it: &StatusRead,
-        row: &Row,
-        redrives: &Redrives,
-        notes: &mut Notes,
-    ) {
+    fn judge_end(&mut self, seen: &Seen<'_>, it: &StatusRead, row: &Row, redrives: &Redrives, notes: &mut Notes) {
         let live = seen.ledger.live.get(&it.job);
         if row.is_final && row.status == Status::Failed && live.is_some() {
             self.doubted.entry(it.job.clone()).or_insert(seen.line);
@@ -138,27 +103,15 @@ impl Rows {
         if redrives.may_lie_after(&it.job, end.at) {
             return;
         }
-        let cancelled = seen
-            .ledger
-            .ended
-            .get(&it.job)
-            .is_some_and(|end| end.how == EndHow::Cancelled);
+        let cancelled = seen.ledger.ended.get(&it.job).is_some_and(|end| end.how == EndHow::Cancelled);
         let wrong = if end.is_unlike(row, it.asked_at) {
-            format!(
-                "the row says {}, but the queue had ended it for good at {}",
-                words(stage(row)),
-                end.at
-            )
+            format!("the row says {}, but the queue had ended it for good at {}", words(stage(row)), end.at)
         } else if let Some(wrong) = end.other_error(row, cancelled) {
             wrong
         } else {
             return;
         };
-        notes.broken(
-            FINAL,
-            format!("{}: {wrong}", read_by(it)),
-            in_order([end.line, seen.line]),
-        );
+        notes.broken(FINAL, format!("{}: {wrong}", read_by(it)), in_order([end.line, seen.line]));
     }
 }
 
@@ -172,18 +125,11 @@ impl LastEnd {
     fn other_error(&self, row: &Row, cancelled: bool) -> Option<String> {
         let same = match self.attempt {
             None => row.is_final && cancelled,
-            Some(attempt) => {
-                row.is_final == self.is_final && row.retry_count + 1 == attempt && !cancelled
-            }
+            Some(attempt) => row.is_final == self.is_final && row.retry_count + 1 == attempt && !cancelled,
         };
-        let error = self
-            .error
-            .as_ref()
-            .filter(|_| same && row.status == Status::Failed)?;
+        let error = self.error.as_ref().filter(|_| same && row.status == Status::Failed)?;
         let told = row.error.as_deref().unwrap_or_default();
-        let of = self.attempt.map_or("a cancelled job".into(), |attempt| {
-            format!("attempt {attempt}")
-        });
+        let of = self.attempt.map_or("a cancelled job".into(), |attempt| format!("attempt {attempt}"));
         (told != error).then(|| format!("error is {told:?}, but that of {of} is {error:?}"))
     }
 }
@@ -192,16 +138,10 @@ impl LastEnd {
 fn wrong_times(row: &Row) -> Option<String> {
     let (created, updated) = (row.created_at, row.updated_at);
     if updated < created {
-        return Some(format!(
-            "created_at {created} is after updated_at {updated}"
-        ));
+        return Some(format!("created_at {created} is after updated_at {updated}"));
     }
-    let completed = row
-        .completed_at
-        .filter(|&completed| completed < created || updated < completed)?;
-    Some(format!(
-        "completed_at {completed} is not between created_at {created} and updated_at {updated}"
-    ))
+    let completed = row.completed_at.filter(|&completed| completed < created || updated < completed)?;
+    Some(format!("completed_at {completed} is not between created_at {created} and updated_at {updated}"))
 }
 
 /// What is wrong with the row's word on its end.
@@ -216,10 +156,7 @@ fn wrong_end(row: &Row) -> Option<String> {
         (_, false, Some(at)) => return Some(format!("{now}, but completed_at is {at}")),
         _ => {}
     }
-    let result = row
-        .result
-        .as_ref()
-        .filter(|_| row.status != Status::Completed);
+    let result = row.result.as_ref().filter(|_| row.status != Status::Completed);
     result.map(|result| format!("{now} with a result: {result}"))
 }
 
@@ -230,10 +167,9 @@ fn wrong_error(row: &Row, redriven: bool) -> Option<String> {
     match (row.status, &row.error) {
         (Status::Failed, None) => Some("failed without an error".into()),
         (Status::Completed, Some(error)) => Some(format!("completed with the error {error:?}")),
-        (Status::Pending | Status::Processing, Some(error)) if fresh => Some(format!(
-            "{} for the first time with the error {error:?}",
-            row.status
-        )),
+        (Status::Pending | Status::Processing, Some(error)) if fresh => {
+            Some(format!("{} for the first time with the error {error:?}", row.status))
+        }
         _ => None,
     }
 }

@@ -89,32 +89,17 @@ impl Writes {
         if it.outcome != Told::Ok {
             return;
         }
-        let write = Write {
-            asked_line: *asked_line,
-            told_line: seen.line,
-            told_at: seen.event.at,
-        };
+        let write = Write { asked_line: *asked_line, told_line: seen.line, told_at: seen.event.at };
         match asked {
             What::Enqueue(asked) => {
                 let Some(job) = &it.job else { return };
                 let job = self.jobs.entry(job.clone()).or_default();
-                let shared = seen
-                    .ledger
-                    .policy(&asked.queue)
-                    .is_none_or(|policy| policy.deduplication);
+                let shared = seen.ledger.policy(&asked.queue).is_none_or(|policy| policy.deduplication);
                 let user = asked.user.clone();
-                job.enqueued.get_or_insert(Enqueued {
-                    write,
-                    user,
-                    shared,
-                });
+                job.enqueued.get_or_insert(Enqueued { write, user, shared });
             }
             What::Cancel(asked) => {
-                self.jobs
-                    .entry(asked.job.clone())
-                    .or_default()
-                    .cancelled
-                    .get_or_insert(write);
+                self.jobs.entry(asked.job.clone()).or_default().cancelled.get_or_insert(write);
             }
             What::Pause(asked) => drop(self.pauses.insert(asked.queue.clone(), write)),
             _ => {}
@@ -123,18 +108,12 @@ impl Writes {
 
     fn resume(&mut self, it: &Resume) {
         self.pauses.remove(&it.queue);
-        self.resumes
-            .entry(it.queue.clone())
-            .or_default()
-            .insert(it.op);
+        self.resumes.entry(it.queue.clone()).or_default().insert(it.op);
     }
 
     /// A queue that was paused must not give deliveries again because it crashed.
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, crashes: &Crashes, notes: &mut Notes) {
-        let resumed = self
-            .resumes
-            .get(&it.queue)
-            .is_some_and(|open| !open.is_empty());
+        let resumed = self.resumes.get(&it.queue).is_some_and(|open| !open.is_empty());
         let Some(pause) = self.pauses.get(&it.queue).filter(|_| !resumed) else {
             return;
         };
@@ -146,11 +125,7 @@ impl Writes {
             "the pause of {} was acknowledged at {}, and after a crash of the queue {} was granted",
             it.queue, pause.told_at, it.delivery
         );
-        notes.broken(
-            DURABLE,
-            says,
-            in_order([pause.asked_line, pause.told_line, crash, seen.line]),
-        );
+        notes.broken(DURABLE, says, in_order([pause.asked_line, pause.told_line, crash, seen.line]));
         self.pauses.remove(&it.queue);
     }
 
@@ -180,13 +155,7 @@ impl Writes {
 
 impl Writes {
     /// An end that the queue said is durable is an acknowledgement too: of what its processor reported.
-    fn judge_end(
-        &mut self,
-        seen: &Seen<'_>,
-        it: &StatusRead,
-        crashes: &Crashes,
-        notes: &mut Notes,
-    ) {
+    fn judge_end(&mut self, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
         let (Some(end), Some(row)) = (seen.ledger.ended.get(&it.job), &it.row) else {
             return;
         };
@@ -217,21 +186,13 @@ impl Job {
     fn may_see(&self, ledger: &Ledger, it: &StatusRead) -> bool {
         match (&self.owner, &self.enqueued) {
             (Some(owner), _) => *owner == it.user,
-            (None, Some(enqueued)) => {
-                !ledger.header.sees(Sight::Queue) && !enqueued.shared && enqueued.user == it.user
-            }
+            (None, Some(enqueued)) => !ledger.header.sees(Sight::Queue) && !enqueued.shared && enqueued.user == it.user,
             (None, None) => false,
         }
     }
 }
 
-fn judge_enqueue(
-    job: &mut Job,
-    seen: &Seen<'_>,
-    it: &StatusRead,
-    crashes: &Crashes,
-    notes: &mut Notes,
-) {
+fn judge_enqueue(job: &mut Job, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
     let Some(Enqueued { write, user, .. }) = job.enqueued.clone() else {
         return;
     };
@@ -252,13 +213,7 @@ fn judge_enqueue(
     }
 }
 
-fn judge_cancel(
-    job: &mut Job,
-    seen: &Seen<'_>,
-    it: &StatusRead,
-    crashes: &Crashes,
-    notes: &mut Notes,
-) {
+fn judge_cancel(job: &mut Job, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
     let (Some(write), Some(row)) = (job.cancelled, &it.row) else {
         return;
     };
@@ -267,12 +222,7 @@ fn judge_cancel(
     }
     let says = || {
         let now = words(stage(row));
-        format!(
-            "the cancel of {} was acknowledged at {}; {}, and it was {now}",
-            it.job,
-            write.told_at,
-            read_by(it)
-        )
+        format!("the cancel of {} was acknowledged at {}; {}, and it was {now}", it.job, write.told_at, read_by(it))
     };
     let broken = write.judge(row.is_final, says, seen, crashes, notes);
     if broken {
@@ -291,17 +241,11 @@ impl Write {
         notes: &mut Notes,
     ) -> bool {
         let crash = crashes.after_line(self.asked_line);
-        let clause = if crash.is_some() {
-            DURABLE
-        } else {
-            READ_YOUR_WRITES
-        };
+        let clause = if crash.is_some() { DURABLE } else { READ_YOUR_WRITES };
         notes.exercised(clause);
         if !is_there {
             let suffix = crash.map_or("", |_| ", after a crash of the queue");
-            let lines = [self.asked_line, self.told_line, seen.line]
-                .into_iter()
-                .chain(crash);
+            let lines = [self.asked_line, self.told_line, seen.line].into_iter().chain(crash);
             notes.broken(clause, format!("{}{suffix}", says()), in_order(lines));
         }
         !is_there

@@ -13,9 +13,7 @@ const MAILS: &str = "email_notification";
 pub(super) fn scenario(name: &str, drawn: &Drawn) -> Scenario {
     let queues = (!drawn.five).then(|| text(drawn));
     let policies = match &queues {
-        Some(text) => {
-            Queues::parse(text).expect("small queues are drawn within what a file allows")
-        }
+        Some(text) => Queues::parse(text).expect("small queues are drawn within what a file allows"),
         None => Queues::default(),
     };
     let job_specs = jobs(drawn, &policies);
@@ -27,16 +25,8 @@ pub(super) fn scenario(name: &str, drawn: &Drawn) -> Scenario {
         slots: drawn.slots,
         run_ms: Some(drawn.length_ms),
         queues,
-        ops: drawn
-            .ops
-            .iter()
-            .flat_map(|op| ops(op, drawn, &job_specs, &policies))
-            .collect(),
-        faults: drawn
-            .faults
-            .iter()
-            .filter_map(|it| fault(it, drawn))
-            .collect(),
+        ops: drawn.ops.iter().flat_map(|op| ops(op, drawn, &job_specs, &policies)).collect(),
+        faults: drawn.faults.iter().filter_map(|it| fault(it, drawn)).collect(),
         job_specs,
     }
 }
@@ -64,20 +54,12 @@ fn jobs(drawn: &Drawn, policies: &Queues) -> Vec<JobSpec> {
 fn job(n: usize, it: &Jobs, count: u32, drawn: &Drawn, policies: &Queues) -> JobSpec {
     let names: Vec<_> = policies.iter().collect();
     let (queue, policy) = names[it.queue.index(names.len())];
-    let key = if it.spread {
-        format!("e{}-{{n}}", it.key)
-    } else {
-        format!("e{}", it.key)
-    };
-    let mut attempts: Vec<_> = it
-        .attempts
-        .iter()
-        .map(|attempt| behaviour(attempt, policy.timeout_ms, drawn))
-        .collect();
+    let user = USERS[it.user];
+    // Entities are their user's own: of a job that was enqueued by two users, one of them could not read the row.
+    let key = if it.spread { format!("{user}-{}-{{n}}", it.key) } else { format!("{user}-{}", it.key) };
+    let mut attempts: Vec<_> = it.attempts.iter().map(|attempt| behaviour(attempt, policy.timeout_ms, drawn)).collect();
     // Where jobs are never given up, a script that never succeeds would never end.
-    if policy.attempts.max().is_none()
-        && attempts.last().is_some_and(|last| last.act != Act::Succeed)
-    {
+    if policy.attempts.max().is_none() && attempts.last().is_some_and(|last| last.act != Act::Succeed) {
         attempts.push(Behaviour::SUCCEED);
     }
     JobSpec {
@@ -86,14 +68,10 @@ fn job(n: usize, it: &Jobs, count: u32, drawn: &Drawn, policies: &Queues) -> Job
         count,
         every_ms: it.every_ms,
         queue: queue.to_owned(),
-        user: USERS[it.user].to_owned(),
+        user: user.to_owned(),
         key: policy.deduplication.then_some(key),
         idempotency_key: it.idempotent.then(|| format!("i{n}-{{n}}")),
-        again_ms: if it.idempotent {
-            it.again_ms.clone()
-        } else {
-            Vec::new()
-        },
+        again_ms: if it.idempotent { it.again_ms.clone() } else { Vec::new() },
         email: it.email && queue != MAILS && policies.get(MAILS).is_some(),
         attempts,
         payload_bytes: it.payload_bytes,
@@ -107,77 +85,36 @@ fn behaviour(it: &Attempt, timeout_ms: u64, drawn: &Drawn) -> Behaviour {
         act => act,
     };
     // A success that is always too late would be tried again for ever.
-    let near = it
-        .of_timeout
-        .filter(|&of_timeout| act != Act::Succeed || of_timeout < 950);
-    let after_ms = near.map_or(it.after_ms.min(timeout_ms * 9 / 10), |of| {
-        timeout_ms * of / 1_000
-    });
-    Behaviour {
-        act,
-        after_ms,
-        effect: it.effect && matches!(act, Act::Fail | Act::Crash),
-    }
+    let near = it.of_timeout.filter(|&of_timeout| act != Act::Succeed || of_timeout < 950);
+    let after_ms = near.map_or(it.after_ms.min(timeout_ms * 9 / 10), |of| timeout_ms * of / 1_000);
+    Behaviour { act, after_ms, effect: it.effect && matches!(act, Act::Fail | Act::Crash) }
 }
 
 fn ops(it: &Op, drawn: &Drawn, jobs: &[JobSpec], policies: &Queues) -> Vec<OpSpec> {
     let at_ms = drawn.length_ms * it.at / 1_000;
-    let op = |at_ms, act| OpSpec {
-        at_ms,
-        act,
-        job: None,
-        queue: None,
-        user: None,
-    };
+    let op = |at_ms, act| OpSpec { at_ms, act, job: None, queue: None, user: None };
     let pair = |first, then| [op(at_ms, first), op(at_ms + it.for_ms, then)];
     match it.act {
         OpKind::Cancel => {
             let user = it.stranger.then(|| "mallory".to_owned());
-            let cancel = |label| OpSpec {
-                job: Some(label),
-                user: user.clone(),
-                ..op(at_ms, OpAct::Cancel)
-            };
+            let cancel = |label| OpSpec { job: Some(label), user: user.clone(), ..op(at_ms, OpAct::Cancel) };
             label(it, jobs, |_| true).map(cancel).into_iter().collect()
         }
         OpKind::Redrive | OpKind::Purge => {
-            let act = if matches!(it.act, OpKind::Redrive) {
-                OpAct::Redrive
-            } else {
-                OpAct::Purge
-            };
-            let has_dead_letters = |spec: &JobSpec| {
-                policies
-                    .get(&spec.queue)
-                    .is_some_and(|policy| policy.dead_letter_queue.is_some())
-            };
+            let act = if matches!(it.act, OpKind::Redrive) { OpAct::Redrive } else { OpAct::Purge };
+            let has_dead_letters =
+                |spec: &JobSpec| policies.get(&spec.queue).is_some_and(|policy| policy.dead_letter_queue.is_some());
             let label = label(it, jobs, has_dead_letters);
-            label
-                .map(|label| OpSpec {
-                    job: Some(label),
-                    ..op(at_ms, act)
-                })
-                .into_iter()
-                .collect()
+            label.map(|label| OpSpec { job: Some(label), ..op(at_ms, act) }).into_iter().collect()
         }
         OpKind::PauseAndResume => {
             let names: Vec<_> = policies.iter().map(|(name, _)| name.to_owned()).collect();
             let queue = it.of.get(&names);
-            pair(OpAct::Pause, OpAct::Resume)
-                .map(|op| OpSpec {
-                    queue: Some(queue.clone()),
-                    ..op
-                })
-                .to_vec()
+            pair(OpAct::Pause, OpAct::Resume).map(|op| OpSpec { queue: Some(queue.clone()), ..op }).to_vec()
         }
         OpKind::DisconnectAndConnect => {
             let user = &it.of.get(jobs).user;
-            pair(OpAct::Disconnect, OpAct::Connect)
-                .map(|op| OpSpec {
-                    user: Some(user.clone()),
-                    ..op
-                })
-                .to_vec()
+            pair(OpAct::Disconnect, OpAct::Connect).map(|op| OpSpec { user: Some(user.clone()), ..op }).to_vec()
         }
     }
 }
@@ -192,16 +129,8 @@ fn label(it: &Op, jobs: &[JobSpec], fit: impl Fn(&JobSpec) -> bool) -> Option<St
 fn fault(it: &Fault, drawn: &Drawn) -> Option<FaultSpec> {
     let switches = drawn.switches;
     let processors = (1..=drawn.processors).map(|n| format!("processor-{n}"));
-    let fixed = |names: &[&str]| {
-        names
-            .iter()
-            .map(|&name| name.to_owned())
-            .collect::<Vec<_>>()
-    };
-    let hosts: Vec<_> = fixed(&["broker", "api", "notifier"])
-        .into_iter()
-        .chain(processors.clone())
-        .collect();
+    let fixed = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let hosts: Vec<_> = fixed(&["broker", "api", "notifier"]).into_iter().chain(processors.clone()).collect();
     let host = it.on.get(&hosts).clone();
     let between = it.on.get(&links(processors.collect())).clone();
     let kind = match it.kind {
@@ -218,35 +147,16 @@ fn fault(it: &Fault, drawn: &Drawn) -> Option<FaultSpec> {
         }
         FaultDraw::Hold if switches.network => FaultKind::Hold { between },
         FaultDraw::Loss(percent) if switches.network => FaultKind::Loss { between, percent },
-        FaultDraw::Latency(min_ms, max_ms) if switches.network => {
-            FaultKind::Latency { min_ms, max_ms }
-        }
+        FaultDraw::Latency(min_ms, max_ms) if switches.network => FaultKind::Latency { min_ms, max_ms },
         _ => return None,
     };
-    Some(FaultSpec {
-        at_ms: drawn.length_ms * it.at / 1_000,
-        for_ms: it.for_ms,
-        kind,
-    })
+    Some(FaultSpec { at_ms: drawn.length_ms * it.at / 1_000, for_ms: it.for_ms, kind })
 }
 
 /// The pairs of hosts that talk to each other.
 fn links(processors: Vec<String>) -> Vec<[String; 2]> {
-    let fixed = [
-        ("api", "broker"),
-        ("notifier", "broker"),
-        ("users", "api"),
-        ("users", "notifier"),
-    ];
+    let fixed = [("api", "broker"), ("notifier", "broker"), ("users", "api"), ("users", "notifier")];
     let fixed = fixed.map(|(one, other)| [one.to_owned(), other.to_owned()]);
-    let to = |host: &'static str| {
-        processors
-            .iter()
-            .map(move |processor| [processor.clone(), host.to_owned()])
-    };
-    fixed
-        .into_iter()
-        .chain(to("broker"))
-        .chain(to("outside"))
-        .collect()
+    let to = |host: &'static str| processors.iter().map(move |processor| [processor.clone(), host.to_owned()]);
+    fixed.into_iter().chain(to("broker")).chain(to("outside")).collect()
 }

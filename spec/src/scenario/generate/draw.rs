@@ -27,15 +27,7 @@ impl Focus {
         name: "",
         kinds: Kind::ALL,
         five: true,
-        acts: &[
-            Act::Succeed,
-            Act::Succeed,
-            Act::Succeed,
-            Act::Fail,
-            Act::Fail,
-            Act::Crash,
-            Act::Hang,
-        ],
+        acts: &[Act::Succeed, Act::Succeed, Act::Succeed, Act::Fail, Act::Fail, Act::Crash, Act::Hang],
         faults_max: 8,
     };
 
@@ -151,46 +143,24 @@ pub(super) enum FaultDraw {
 /// Scenarios of one family.
 pub(super) fn scenario(focus: Focus) -> impl Strategy<Value = Scenario> {
     let shape = (1_u32..=4, 1_u32..=6, 5_000_u64..=80_000);
-    let five = if focus.five {
-        any::<bool>().boxed()
-    } else {
-        Just(false).boxed()
-    };
-    let parts = (
-        vec(jobs(focus.acts), 1..=16),
-        vec(op(), 0..=6),
-        vec(fault(), 0..=focus.faults_max),
-    );
+    let five = if focus.five { any::<bool>().boxed() } else { Just(false).boxed() };
+    let parts = (vec(jobs(focus.acts), 1..=16), vec(op(), 0..=6), vec(fault(), 0..=focus.faults_max));
     let drawn = (five, small(focus.kinds), shape, switches(), parts);
-    drawn.prop_map(
-        move |(five, queues, (processors, slots, length_ms), switches, (jobs, ops, faults))| {
-            let drawn = Drawn {
-                five,
-                queues,
-                processors,
-                slots,
-                length_ms,
-                switches,
-                jobs,
-                ops,
-                faults,
-            };
-            assemble::scenario(focus.name, &drawn)
-        },
-    )
+    drawn.prop_map(move |(five, queues, (processors, slots, length_ms), switches, (jobs, ops, faults))| {
+        let drawn = Drawn { five, queues, processors, slots, length_ms, switches, jobs, ops, faults };
+        assemble::scenario(focus.name, &drawn)
+    })
 }
 
 fn switches() -> impl Strategy<Value = Switches> {
-    any::<[bool; 6]>().prop_map(
-        |[hangs, crashes, network, deaths, pauses, clocks]| Switches {
-            hangs,
-            crashes,
-            network,
-            deaths,
-            pauses,
-            clocks,
-        },
-    )
+    any::<[bool; 6]>().prop_map(|[hangs, crashes, network, deaths, pauses, clocks]| Switches {
+        hangs,
+        crashes,
+        network,
+        deaths,
+        pauses,
+        clocks,
+    })
 }
 
 fn jobs(acts: &'static [Act]) -> impl Strategy<Value = Jobs> {
@@ -219,18 +189,8 @@ fn jobs(acts: &'static [Act]) -> impl Strategy<Value = Jobs> {
 fn attempt(acts: &'static [Act]) -> impl Strategy<Value = Attempt> {
     let of_timeout = prop::option::weighted(0.15, 800_u64..1_300);
     let after_ms = prop_oneof![2 => Just(0_u64), 6 => 1_u64..800, 1 => 800_u64..4_000];
-    (
-        prop::sample::select(acts),
-        after_ms,
-        of_timeout,
-        any::<bool>(),
-    )
-        .prop_map(|(act, after_ms, of_timeout, effect)| Attempt {
-            act,
-            after_ms,
-            of_timeout,
-            effect,
-        })
+    (prop::sample::select(acts), after_ms, of_timeout, any::<bool>())
+        .prop_map(|(act, after_ms, of_timeout, effect)| Attempt { act, after_ms, of_timeout, effect })
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -241,20 +201,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(OpKind::PauseAndResume),
         2 => Just(OpKind::DisconnectAndConnect),
     ];
-    (
-        0_u64..=1_000,
-        100_u64..10_000,
-        act,
-        any::<Index>(),
-        prop::bool::weighted(0.1),
-    )
-        .prop_map(|(at, for_ms, act, of, stranger)| Op {
-            at,
-            for_ms,
-            act,
-            of,
-            stranger,
-        })
+    (0_u64..=1_000, 100_u64..10_000, act, any::<Index>(), prop::bool::weighted(0.1))
+        .prop_map(|(at, for_ms, act, of, stranger)| Op { at, for_ms, act, of, stranger })
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -271,13 +219,11 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => (-80_000_i64..80_000).prop_map(FaultDraw::ClockDrift),
     ];
     let for_ms = prop_oneof![3 => 100_u64..2_000, 2 => 2_000_u64..15_000];
-    (0_u64..=950, for_ms, kind, any::<Index>(), any::<bool>()).prop_map(
-        |(at, for_ms, kind, on, back)| Fault {
-            at,
-            for_ms,
-            kind,
-            on,
-            back,
-        },
-    )
+    (0_u64..=950, for_ms, kind, any::<Index>(), any::<bool>()).prop_map(|(at, for_ms, kind, on, back)| Fault {
+        at,
+        for_ms,
+        kind,
+        on,
+        back,
+    })
 }

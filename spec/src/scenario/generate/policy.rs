@@ -22,14 +22,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: &[Self] = &[
-        Self::Plain,
-        Self::DeadLettering,
-        Self::Limited,
-        Self::Batching,
-        Self::Deduplicating,
-        Self::Scheduled,
-    ];
+    pub(super) const ALL: &[Self] =
+        &[Self::Plain, Self::DeadLettering, Self::Limited, Self::Batching, Self::Deduplicating, Self::Scheduled];
 
     /// The name of the queue of this kind. The one that batches is the one that mails go through.
     pub(super) fn name(self) -> &'static str {
@@ -69,21 +63,8 @@ pub(super) fn small(kinds: &'static [Kind]) -> impl Strategy<Value = Vec<Small>>
 
 fn one(kind: Kind) -> impl Strategy<Value = Small> {
     let priority = prop::sample::select(&["high", "medium", "low", "background"][..]);
-    let retries = (
-        priority,
-        0_u32..=5,
-        prop_oneof![Just(0), 20_u64..600],
-        1_u64..=6,
-        0_u32..=20,
-    );
-    let limits = (
-        200_u64..3_000,
-        1_u32..=6,
-        50_u64..2_000,
-        1_u32..=6,
-        200_u64..2_500,
-        500_u64..5_000,
-    );
+    let retries = (priority, 0_u32..=5, prop_oneof![Just(0), 20_u64..600], 1_u64..=6, 0_u32..=20);
+    let limits = (200_u64..3_000, 1_u32..=6, 50_u64..2_000, 1_u32..=6, 200_u64..2_500, 500_u64..5_000);
     (retries, limits).prop_map(move |(retries, limits)| {
         let (priority, attempts, first_ms, max_factor, jitter_percent) = retries;
         let (timeout_ms, size, wait_ms, starts, per_ms, every_ms) = limits;
@@ -111,10 +92,7 @@ impl Small {
 
     /// The queue as it stands in a file.
     pub(super) fn write(&self, text: &mut String) {
-        let mut lines = vec![
-            format!("[{}]", self.kind.name()),
-            format!("priority = {:?}", self.priority),
-        ];
+        let mut lines = vec![format!("[{}]", self.kind.name()), format!("priority = {:?}", self.priority)];
         lines.push(match self.is_infinite() {
             true => "attempts = \"infinite\"".into(),
             false => format!("attempts = {}", self.attempts.max(1)),
@@ -127,45 +105,26 @@ impl Small {
 
     fn backoff(&self) -> Option<String> {
         // A job that is tried for ever needs a wait, or it takes up the whole run.
-        let first_ms = if self.is_infinite() {
-            self.first_ms.max(50)
-        } else {
-            self.first_ms
-        };
+        let first_ms = if self.is_infinite() { self.first_ms.max(50) } else { self.first_ms };
         let max_ms = first_ms * self.max_factor;
         let jitter = self.jitter_percent;
         match (self.kind, first_ms) {
             (Kind::Scheduled, _) => Some("backoff = \"next-tick\"".into()),
             (_, 0) => None,
-            _ => Some(format!(
-                "backoff = {{ first_ms = {first_ms}, max_ms = {max_ms}, jitter_percent = {jitter} }}"
-            )),
+            _ => Some(format!("backoff = {{ first_ms = {first_ms}, max_ms = {max_ms}, jitter_percent = {jitter} }}")),
         }
     }
 
     fn speciality(&self) -> Vec<String> {
-        let Self {
-            kind,
-            size,
-            wait_ms,
-            starts,
-            per_ms,
-            every_ms,
-            ..
-        } = self;
+        let Self { kind, size, wait_ms, starts, per_ms, every_ms, .. } = self;
         match kind {
             Kind::Plain => Vec::new(),
             Kind::DeadLettering => vec!["dead_letter_queue = \"dead\"".into()],
-            Kind::Limited => vec![format!(
-                "rate_limit = {{ starts = {starts}, per_ms = {per_ms} }}"
-            )],
+            Kind::Limited => vec![format!("rate_limit = {{ starts = {starts}, per_ms = {per_ms} }}")],
             Kind::Batching => vec![format!("batch = {{ size = {size}, wait_ms = {wait_ms} }}")],
             Kind::Deduplicating => vec!["deduplication = \"key\"".into()],
             Kind::Scheduled => {
-                vec![
-                    format!("batch = {{ size = {} }}", 4 * size),
-                    format!("schedule = {{ every_ms = {every_ms} }}"),
-                ]
+                vec![format!("batch = {{ size = {} }}", 4 * size), format!("schedule = {{ every_ms = {every_ms} }}")]
             }
         }
     }

@@ -46,23 +46,13 @@ pub(super) fn check_keys(table: &Table) -> Wrong {
     let Some((kind, keys)) = known else {
         return Err(format!("there is no kind {kind}; there are {}", kinds()));
     };
-    let allowed = || {
-        ["at_ms", "for_ms", "kind"]
-            .into_iter()
-            .chain(keys.iter().copied())
-    };
+    let allowed = || ["at_ms", "for_ms", "kind"].into_iter().chain(keys.iter().copied());
     if let Some(key) = allowed().find(|key| !table.contains_key(*key)) {
         return Err(format!("a {kind} needs {key}"));
     }
-    if let Some(key) = table
-        .keys()
-        .find(|key| !allowed().any(|allowed| allowed == *key))
-    {
+    if let Some(key) = table.keys().find(|key| !allowed().any(|allowed| allowed == *key)) {
         let allowed: Vec<_> = allowed().collect();
-        return Err(format!(
-            "a {kind} has no {key:?}; allowed: {}",
-            allowed.join(", ")
-        ));
+        return Err(format!("a {kind} has no {key:?}; allowed: {}", allowed.join(", ")));
     }
     Ok(())
 }
@@ -72,9 +62,7 @@ pub(super) fn check(fault: &FaultSpec, processors: u32) -> Wrong {
     check_range("for_ms", fault.for_ms, 1, TIME_MAX_MS)?;
     check_kind(&fault.kind)?;
     let hosts = match &fault.kind {
-        FaultKind::Kill { .. } | FaultKind::Power { .. } | FaultKind::Pause { .. } => {
-            Hosts::NotUsers
-        }
+        FaultKind::Kill { .. } | FaultKind::Power { .. } | FaultKind::Pause { .. } => Hosts::NotUsers,
         FaultKind::ClockStep { .. } | FaultKind::ClockDrift { .. } => Hosts::WithClock,
         _ => Hosts::All,
     };
@@ -84,9 +72,7 @@ pub(super) fn check(fault: &FaultSpec, processors: u32) -> Wrong {
     {
         return Err(format!("{one:?} twice; it needs two hosts"));
     }
-    struck
-        .into_iter()
-        .try_for_each(|host| check_host(host, hosts, processors))
+    struck.into_iter().try_for_each(|host| check_host(host, hosts, processors))
 }
 
 fn check_kind(kind: &FaultKind) -> Wrong {
@@ -96,12 +82,12 @@ fn check_kind(kind: &FaultKind) -> Wrong {
             Err(format!("max_ms ({max_ms}) is below min_ms ({min_ms})"))
         }
         FaultKind::Latency { max_ms, .. } => check_range("max_ms", max_ms, 0, LATENCY_MAX_MS),
-        FaultKind::ClockStep { by_ms, .. } if TIME_MAX_MS < by_ms.unsigned_abs() => Err(format!(
-            "by_ms is {by_ms}; allowed: -{TIME_MAX_MS} to {TIME_MAX_MS} (24 hours)"
-        )),
-        FaultKind::ClockDrift { ppm, .. } if DRIFT_MAX_PPM < ppm.saturating_abs() => Err(format!(
-            "ppm is {ppm}; allowed: -{DRIFT_MAX_PPM} to {DRIFT_MAX_PPM} (10 %)"
-        )),
+        FaultKind::ClockStep { by_ms, .. } if TIME_MAX_MS < by_ms.unsigned_abs() => {
+            Err(format!("by_ms is {by_ms}; allowed: -{TIME_MAX_MS} to {TIME_MAX_MS} (24 hours)"))
+        }
+        FaultKind::ClockDrift { ppm, .. } if DRIFT_MAX_PPM < ppm.saturating_abs() => {
+            Err(format!("ppm is {ppm}; allowed: -{DRIFT_MAX_PPM} to {DRIFT_MAX_PPM} (10 %)"))
+        }
         _ => Ok(()),
     }
 }
@@ -116,13 +102,6 @@ fn check_host(host: &str, hosts: Hosts, processors: u32) -> Wrong {
     if processor || fixed.contains(&host) {
         return Ok(());
     }
-    let last = if processors == 1 {
-        String::new()
-    } else {
-        format!(" to processor-{processors}")
-    };
-    Err(format!(
-        "host {host:?} is not allowed here; allowed: {}, processor-1{last}",
-        fixed.join(", ")
-    ))
+    let last = if processors == 1 { String::new() } else { format!(" to processor-{processors}") };
+    Err(format!("host {host:?} is not allowed here; allowed: {}, processor-1{last}", fixed.join(", ")))
 }

@@ -15,12 +15,7 @@ struct Takes {
 }
 
 /// `labels` are those of all jobs, each with its queue.
-pub(super) fn check(
-    op: &OpSpec,
-    scenario: &Scenario,
-    labels: &BTreeMap<String, &str>,
-    queues: &Queues,
-) -> Wrong {
+pub(super) fn check(op: &OpSpec, scenario: &Scenario, labels: &BTreeMap<String, &str>, queues: &Queues) -> Wrong {
     check_time("at_ms", op.at_ms)?;
     let takes = takes(op.act);
     check_word("job", op.job.is_some(), Some(takes.job))?;
@@ -29,10 +24,7 @@ pub(super) fn check(
     if let Some(queue) = &op.queue
         && queues.get(queue).is_none()
     {
-        return Err(format!(
-            "there is no queue {queue:?}; there are {}",
-            names(queues)
-        ));
+        return Err(format!("there is no queue {queue:?}; there are {}", names(queues)));
     }
     if let Some(label) = &op.job {
         check_job(op.act, label, labels, queues)?;
@@ -45,26 +37,10 @@ pub(super) fn check(
 
 fn takes(act: OpAct) -> Takes {
     match act {
-        OpAct::Cancel => Takes {
-            job: true,
-            queue: false,
-            user: None,
-        },
-        OpAct::Redrive | OpAct::Purge => Takes {
-            job: true,
-            queue: false,
-            user: Some(false),
-        },
-        OpAct::Pause | OpAct::Resume => Takes {
-            job: false,
-            queue: true,
-            user: Some(false),
-        },
-        OpAct::Disconnect | OpAct::Connect => Takes {
-            job: false,
-            queue: false,
-            user: Some(true),
-        },
+        OpAct::Cancel => Takes { job: true, queue: false, user: None },
+        OpAct::Redrive | OpAct::Purge => Takes { job: true, queue: false, user: Some(false) },
+        OpAct::Pause | OpAct::Resume => Takes { job: false, queue: true, user: Some(false) },
+        OpAct::Disconnect | OpAct::Connect => Takes { job: false, queue: false, user: Some(true) },
     }
 }
 
@@ -78,17 +54,11 @@ fn check_word(word: &str, given: bool, wanted: Option<bool>) -> Wrong {
 
 fn check_job(act: OpAct, label: &str, labels: &BTreeMap<String, &str>, queues: &Queues) -> Wrong {
     let Some(queue) = labels.get(label) else {
-        return Err(format!(
-            "there is no job {label:?}; a job with a count has labels that end in its number"
-        ));
+        return Err(format!("there is no job {label:?}; a job with a count has labels that end in its number"));
     };
-    let dead_letters = queues
-        .get(queue)
-        .is_some_and(|policy| policy.dead_letter_queue.is_some());
+    let dead_letters = queues.get(queue).is_some_and(|policy| policy.dead_letter_queue.is_some());
     if matches!(act, OpAct::Redrive | OpAct::Purge) && !dead_letters {
-        return Err(format!(
-            "queue {queue} of job {label:?} has no dead letter queue"
-        ));
+        return Err(format!("queue {queue} of job {label:?} has no dead letter queue"));
     }
     Ok(())
 }

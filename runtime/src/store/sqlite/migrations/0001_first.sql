@@ -29,6 +29,7 @@ CREATE TABLE live (
   seq            INTEGER PRIMARY KEY, -- the order of enqueueing: the version of the first payload
   job            TEXT NOT NULL UNIQUE,
   queue          TEXT NOT NULL,
+  user_id        TEXT NOT NULL,
   key            TEXT,
   version        INTEGER NOT NULL,    -- of the newest accepted payload
   email          TEXT,
@@ -68,6 +69,7 @@ CREATE TABLE dead_letter (
   dead_letter_queue TEXT NOT NULL,
   died_ms           INTEGER NOT NULL,
   queue             TEXT NOT NULL,
+  user_id           TEXT NOT NULL,
   key               TEXT,
   version           INTEGER NOT NULL,
   email             TEXT,
