@@ -10,44 +10,44 @@ use serde_json::value::RawValue;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// A job from its making on, whatever becomes of it.
-struct Job {
-    row: JobRow,
-    key: Option<String>,
-    email: Option<String>,
+pub(crate) struct Job {
+    pub(crate) row: JobRow,
+    pub(crate) key: Option<String>,
+    pub(crate) email: Option<String>,
     /// The order of enqueueing.
-    order: u64,
-    version: u64,
-    ready_ms: u64,
-    is_live: bool,
-    lease: Option<Lease>,
-    attempt: u32,
-    fence: u32,
-    batch: Option<String>,
-    attempts: Vec<FailedAttempt>,
-    died: Option<(u64, u64)>,
+    pub(crate) order: u64,
+    pub(crate) version: u64,
+    pub(crate) ready_ms: u64,
+    pub(crate) is_live: bool,
+    pub(crate) lease: Option<Lease>,
+    pub(crate) attempt: u32,
+    pub(crate) fence: u32,
+    pub(crate) batch: Option<String>,
+    pub(crate) attempts: Vec<FailedAttempt>,
+    pub(crate) died: Option<(u64, u64)>,
 }
 
-struct Lease {
-    delivery: String,
-    started_ms: u64,
-    until_ms: u64,
+pub(crate) struct Lease {
+    pub(crate) delivery: String,
+    pub(crate) started_ms: u64,
+    pub(crate) until_ms: u64,
 }
 
 /// The model of a store.
 #[derive(Default)]
 pub(crate) struct Model {
-    jobs: Vec<Job>,
+    pub(crate) jobs: Vec<Job>,
     /// By user and key: fingerprint, job, until when.
-    keys: BTreeMap<(String, String), (String, String, u64)>,
-    paused: BTreeSet<String>,
+    pub(crate) keys: BTreeMap<(String, String), (String, String, u64)>,
+    pub(crate) paused: BTreeSet<String>,
     /// Per queue, the time of each claimed job, and the last window claimed with.
-    claims: BTreeMap<String, (Vec<u64>, u64)>,
-    ends: Vec<End>,
-    ended: u64,
-    died: u64,
-    told: u64,
-    version: u64,
-    last_ms: u64,
+    pub(crate) claims: BTreeMap<String, (Vec<u64>, u64)>,
+    pub(crate) ends: Vec<End>,
+    pub(crate) ended: u64,
+    pub(crate) died: u64,
+    pub(crate) told: u64,
+    pub(crate) version: u64,
+    pub(crate) last_ms: u64,
 }
 
 impl Model {
@@ -86,7 +86,7 @@ impl Model {
         answer
     }
 
-    fn find(&self, id: &str) -> Option<usize> {
+    pub(crate) fn find(&self, id: &str) -> Option<usize> {
         self.jobs.iter().position(|job| job.row.id == id)
     }
 
@@ -136,14 +136,14 @@ impl Model {
     }
 
     /// Jobs of a queue that no lease holds and no older one blocks, the longest waiting first.
-    fn waiting(&self, queue: &str) -> Vec<usize> {
+    pub(crate) fn waiting(&self, queue: &str) -> Vec<usize> {
         let waits = |job: &Job| job.row.queue == queue && job.is_live && job.lease.is_none() && !self.is_blocked(job);
         let mut waiting: Vec<_> = (0..self.jobs.len()).filter(|&it| waits(&self.jobs[it])).collect();
         waiting.sort_by_key(|&it| (self.jobs[it].ready_ms, self.jobs[it].order));
         waiting
     }
 
-    fn ready(&self, queue: &str, now_ms: u64) -> Vec<usize> {
+    pub(crate) fn ready(&self, queue: &str, now_ms: u64) -> Vec<usize> {
         self.waiting(queue).into_iter().filter(|&it| self.jobs[it].ready_ms <= now_ms).collect()
     }
 
@@ -337,7 +337,7 @@ impl Job {
         ClaimedJob { lease, user, version: self.version, key, payload, created_ms: self.row.created_ms }
     }
 
-    fn lease_id(&self) -> LeaseId {
+    pub(crate) fn lease_id(&self) -> LeaseId {
         let (queue, job) = (self.row.queue.clone(), self.row.id.clone());
         LeaseId { queue, job, attempt: self.attempt, fence: self.fence }
     }
@@ -347,101 +347,4 @@ impl Job {
         self.row.dead_letter_queue = None;
         self.attempts.clear();
     }
-}
-
-/// What the model answers to questions.
-impl Model {
-    pub(crate) fn last_ms(&self) -> u64 {
-        self.last_ms
-    }
-
-    fn live(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.iter().filter(|job| job.is_live)
-    }
-
-    pub(crate) fn outlook(&self, now_ms: u64) -> Outlook {
-        let names: BTreeSet<_> = self.live().map(|job| job.row.queue.clone()).collect();
-        let leases = || self.live().filter_map(|job| Some((job.lease.as_ref()?.until_ms, job.order, job.lease_id())));
-        let mut expired: Vec<_> = leases().filter(|lease| lease.0 <= now_ms).collect();
-        expired.sort();
-        Outlook {
-            queues: names.into_iter().map(|queue| self.queue_outlook(queue, now_ms)).collect(),
-            expired: expired.into_iter().map(|lease| lease.2).collect(),
-            next_lease_ms: leases().map(|lease| lease.0).filter(|&until_ms| now_ms < until_ms).min(),
-        }
-    }
-
-    fn queue_outlook(&self, queue: String, now_ms: u64) -> QueueOutlook {
-        let ready = self.ready(&queue, now_ms);
-        let head = ready.first().map(|&it| &self.jobs[it]);
-        let later = self.waiting(&queue).into_iter().map(|it| self.jobs[it].ready_ms);
-        let recent = self
-            .claims
-            .get(&queue)
-            .map(|(claims, window_ms)| claims.iter().copied().filter(|at_ms| now_ms < at_ms + window_ms).collect());
-        QueueOutlook {
-            paused: self.paused.contains(&queue),
-            oldest_ready_ms: head.map(|job| job.ready_ms),
-            ready: ready.len() as u32,
-            head_keeps_batch: head.is_some_and(|job| job.batch.is_some()),
-            next_ready_ms: later.filter(|&ready_ms| now_ms < ready_ms).min(),
-            recent_claims_ms: recent.unwrap_or_default(),
-            queue,
-        }
-    }
-
-    pub(crate) fn read(&self, query: &Query) -> Rows {
-        match query {
-            Query::Job { job } => Rows::Jobs(self.find(job).map(|at| self.jobs[at].row.clone()).into_iter().collect()),
-            Query::JobsOf { user, after, limit } => {
-                let before = after.as_ref().map(|after| self.find(after).map_or(0, |at| at));
-                let older = self.jobs[..before.unwrap_or(self.jobs.len())].iter().rev();
-                let theirs = older.filter(|job| job.row.user_id == *user).take(*limit as usize);
-                Rows::Jobs(theirs.map(|job| job.row.clone()).collect())
-            }
-            Query::Depths => Rows::Depths(self.depths()),
-            Query::DeadLetters { dead_letter_queue, after, limit } => {
-                let mut dead: Vec<_> = self.jobs.iter().filter(|job| job.died.is_some()).collect();
-                dead.retain(|job| job.row.dead_letter_queue.as_ref() == Some(dead_letter_queue));
-                dead.sort_by_key(|job| job.died);
-                let passed = after.as_ref().map(|after| {
-                    let found = self.find(after).and_then(|at| self.jobs[at].died);
-                    dead.iter().filter(|job| found.is_none_or(|found| job.died <= Some(found))).count()
-                });
-                let rows = dead.into_iter().skip(passed.unwrap_or(0)).take(*limit as usize);
-                Rows::DeadLetters(rows.map(dead_letter).collect())
-            }
-            Query::DeadLetter { job } => {
-                let job = self.find(job).map(|at| &self.jobs[at]).filter(|job| job.died.is_some());
-                Rows::DeadLetters(job.map(dead_letter).into_iter().collect())
-            }
-            Query::Ends { after, limit } => {
-                let later = self.ends.iter().filter(|end| *after < end.seq);
-                Rows::Ends(later.take(*limit as usize).cloned().collect())
-            }
-            Query::Told => Rows::Told { through: self.told, newest: self.ended },
-        }
-    }
-
-    fn depths(&self) -> Vec<Depth> {
-        let live = self.live().map(|job| job.row.queue.clone());
-        let names: BTreeSet<_> = live.chain(self.paused.iter().cloned()).collect();
-        let depth = |queue: String| {
-            let jobs: Vec<_> = self.live().filter(|job| job.row.queue == queue).collect();
-            let processing = jobs.iter().filter(|job| job.lease.is_some()).count() as u64;
-            Depth {
-                paused: self.paused.contains(&queue),
-                waiting: jobs.len() as u64 - processing,
-                processing,
-                oldest_created_ms: jobs.iter().map(|job| job.row.created_ms).min(),
-                queue,
-            }
-        };
-        names.into_iter().map(depth).collect()
-    }
-}
-
-fn dead_letter(job: &Job) -> DeadLetterRow {
-    let (_, died_ms) = job.died.expect("only dead letters are asked for");
-    DeadLetterRow { job: job.row.clone(), died_ms, attempts: job.attempts.clone() }
 }

@@ -48,14 +48,15 @@ struct Chosen {
 pub(super) fn claim(transaction: &mut Transaction<'_>, claim: &Claim) -> Result<Option<Claimed>> {
     let connection = transaction.connection;
     let limit = claim.max.min(room(connection, claim)?);
-    if limit == 0 || upkeep::is_paused(connection, &claim.queue)? {
+    if limit == 0 || upkeep::state(connection, &claim.queue)?.is_paused {
         return Ok(None);
     }
-    let head = params![claim.queue, Nat(claim.now_ms)];
-    let Some(kept) = connection.one(HEAD, head, |row| row.get::<_, Option<String>>(1))? else { return Ok(None) };
+    let (queue, now_ms) = (&claim.queue, Nat(claim.now_ms));
+    let head = connection.one(HEAD, params![queue, now_ms], |row| row.get::<_, Option<String>>(1))?;
+    let Some(kept) = head else { return Ok(None) };
     let chosen = match &kept {
-        Some(batch) => connection.all(KEPT, params![claim.queue, Nat(claim.now_ms), limit, batch], Chosen::read)?,
-        None => connection.all(FRESH, params![claim.queue, Nat(claim.now_ms), limit], Chosen::read)?,
+        Some(batch) => connection.all(KEPT, params![queue, now_ms, limit, batch], Chosen::read)?,
+        None => connection.all(FRESH, params![queue, now_ms, limit], Chosen::read)?,
     };
     let batch = kept.unwrap_or_else(|| claim.batch.clone());
     note_rate(connection, claim, chosen.len())?;

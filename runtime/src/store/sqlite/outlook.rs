@@ -5,7 +5,7 @@ use rusqlite::{Connection, Result, Row, params};
 use super::claim::HEAD;
 use super::ready::Ready;
 use super::statement::{Statements, atomically, failed};
-use super::upkeep;
+use super::upkeep::{self, State};
 use super::value::Nat;
 use crate::store::{Error, LeaseId, Outlook, QueueOutlook};
 
@@ -36,10 +36,10 @@ pub(super) const NEXT_READY: &str = "
     WHERE queue = ?1 AND ready_ms > ?2
     ORDER BY ready_ms LIMIT 1";
 
-/// The claims that a queue's rate limit still counts.
+/// The claims in the window that ends now.
 pub(super) const RECENT_CLAIMS: &str = "
-    SELECT at_ms, jobs FROM rate_claim JOIN queue_state USING (queue)
-    WHERE queue = ?1 AND at_ms > ?2 - rate_window_ms
+    SELECT at_ms, jobs FROM rate_claim
+    WHERE queue = ?1 AND at_ms > ?2 - ?3
     ORDER BY at_ms";
 
 /// What waits and what falls due, as of `now_ms`.
@@ -75,17 +75,26 @@ pub(super) fn live_queues(connection: &Connection) -> Result<Vec<String>> {
 fn queue_outlook(connection: &Connection, ready: &mut Ready, queue: String, now_ms: u64) -> Result<QueueOutlook> {
     let of_queue = params![queue, Nat(now_ms)];
     let head = connection.one(HEAD, of_queue, |row| Ok((ms(row)?, row.get::<_, Option<String>>(1)?)))?;
-    let claims = connection.all(RECENT_CLAIMS, of_queue, |row| Ok((ms(row)?, row.get::<_, u32>(1)?)))?;
-    let recent = claims.into_iter().flat_map(|(at_ms, jobs)| std::iter::repeat_n(at_ms, jobs as usize));
+    let State { is_paused, rate_window_ms } = upkeep::state(connection, &queue)?;
     Ok(QueueOutlook {
-        paused: upkeep::is_paused(connection, &queue)?,
+        paused: is_paused,
         oldest_ready_ms: head.as_ref().map(|head| head.0),
         ready: ready.at(connection, &queue, now_ms)?.min(READY_MAX) as u32,
         head_keeps_batch: head.is_some_and(|head| head.1.is_some()),
         next_ready_ms: connection.one(NEXT_READY, of_queue, ms)?,
-        recent_claims_ms: recent.collect(),
+        recent_claims_ms: recent_claims(connection, &queue, now_ms, rate_window_ms)?,
         queue,
     })
+}
+
+/// One entry for each job that was claimed in the window.
+fn recent_claims(connection: &Connection, queue: &str, now_ms: u64, window_ms: u64) -> Result<Vec<u64>> {
+    if window_ms == 0 {
+        return Ok(Vec::new());
+    }
+    let params = params![queue, Nat(now_ms), Nat(window_ms)];
+    let claims = connection.all(RECENT_CLAIMS, params, |row| Ok((ms(row)?, row.get::<_, u32>(1)?)))?;
+    Ok(claims.into_iter().flat_map(|(at_ms, jobs)| std::iter::repeat_n(at_ms, jobs as usize)).collect())
 }
 
 fn ms(row: &Row<'_>) -> Result<u64> {

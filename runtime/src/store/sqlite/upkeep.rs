@@ -38,9 +38,22 @@ pub(super) fn pause(transaction: &mut Transaction<'_>, queue: &str, paused: bool
     Ok(())
 }
 
-/// Whether a queue is paused.
-pub(super) fn is_paused(connection: &Connection, queue: &str) -> Result<bool> {
-    connection.any("SELECT 1 FROM queue_state WHERE queue = ?1 AND paused", [queue])
+/// What is remembered of a queue, whether or not it has jobs.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) is_paused: bool,
+    /// The last window of a rate limit that was claimed with; 0 if none was.
+    pub(super) rate_window_ms: u64,
+}
+
+/// What is remembered of a queue.
+pub(super) fn state(connection: &Connection, queue: &str) -> Result<State> {
+    let sql = "SELECT paused, rate_window_ms FROM queue_state WHERE queue = ?1";
+    let state = connection.one(sql, [queue], |row| {
+        let Nat(rate_window_ms) = row.get(1)?;
+        Ok(State { is_paused: row.get(0)?, rate_window_ms })
+    })?;
+    Ok(state.unwrap_or_default())
 }
 
 /// Forgets idempotency keys, told ends and rate claims that are past their time.

@@ -77,9 +77,7 @@ impl Ends {
     }
 
     fn end(&mut self, seen: &Seen<'_>, job: &str, status: Status) {
-        let Some(live) = seen.ledger.live.get(job) else {
-            return;
-        };
+        let Some(live) = seen.ledger.live.get(job) else { return };
         if live.queue == MAILS && status == Status::Failed {
             *self.mails_lost.entry(live.user.clone()).or_default() += 1;
         }
@@ -100,9 +98,7 @@ impl Ends {
     /// Where the queue's word cannot be seen, a read shows that there is an end. It came at some time after the enqueue
     /// was asked, so a session is owed it that was open by then.
     pub(super) fn read(&mut self, seen: &Seen<'_>, it: &StatusRead, owned: Option<&Owned>) {
-        let (Some(row), Some(owned)) = (it.row.as_ref().filter(|row| row.is_final), owned) else {
-            return;
-        };
+        let (Some(row), Some(owned)) = (it.row.as_ref().filter(|row| row.is_final), owned) else { return };
         let late = self.drained.as_ref().is_some_and(|drain| !drain.ok);
         let end = End {
             line: seen.line,
@@ -196,9 +192,7 @@ impl Told {
     /// Every stay that was there before the end and is still there has heard of it.
     fn judge_sessions(&self, job: &str, status: Status, end: &End, drain: &Drain, notes: &mut Notes) {
         for (n, stay) in drain.sessions.stays(&end.user).iter().enumerate() {
-            let Now::Open(session) = &stay.now else {
-                continue;
-            };
+            let Now::Open(session) = &stay.now else { continue };
             if end.owed_from <= stay.line {
                 continue;
             }

@@ -65,14 +65,10 @@ impl Notify {
                 (&it.job, Owned { user, line: seen.line, queue, email: it.email })
             }
             What::Reply(it) if it.outcome == Told::Ok && !ledger.header.sees(Sight::Queue) => {
-                let Some((line, What::Enqueue(asked))) = ledger.open_ops.get(&it.op) else {
-                    return;
-                };
+                let Some((line, What::Enqueue(asked))) = ledger.open_ops.get(&it.op) else { return };
                 // The job of an entity may be another user's.
                 let shared = ledger.policy(&asked.queue).is_none_or(|policy| policy.deduplication);
-                let Some(job) = it.job.as_ref().filter(|_| !shared) else {
-                    return;
-                };
+                let Some(job) = it.job.as_ref().filter(|_| !shared) else { return };
                 let (user, queue) = (asked.user.clone(), asked.queue.clone());
                 (job, Owned { user, line: *line, queue, email: asked.email })
             }

@@ -62,13 +62,9 @@ impl Sessions {
     }
 
     fn close(&mut self, line: u64, it: &Session) {
-        let Some(opened) = self.sessions.get(&it.session) else {
-            return;
-        };
+        let Some(opened) = self.sessions.get(&it.session) else { return };
         let stays = self.users.get_mut(&opened.user);
-        let Some(stay) = stays.and_then(|stays| stays.get_mut(opened.stay)) else {
-            return;
-        };
+        let Some(stay) = stays.and_then(|stays| stays.get_mut(opened.stay)) else { return };
         if stay.now == Now::Open(it.session.clone()) {
             stay.now = Now::ClosedAt(line);
         }

@@ -123,12 +123,8 @@ impl Redrives {
     }
 
     fn reply(&mut self, seen: &Seen<'_>, it: &Reply) {
-        let Some((_, What::Redrive(asked))) = seen.ledger.open_ops.get(&it.op) else {
-            return;
-        };
-        let Some(job) = self.jobs.get_mut(&asked.job) else {
-            return;
-        };
+        let Some((_, What::Redrive(asked))) = seen.ledger.open_ops.get(&it.op) else { return };
+        let Some(job) = self.jobs.get_mut(&asked.job) else { return };
         if it.outcome != Told::Unknown {
             job.open.remove(&it.op);
         }

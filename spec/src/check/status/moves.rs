@@ -71,13 +71,9 @@ impl Moves {
 
     /// A job that its reader has seen before has no row any more.
     fn miss(&mut self, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
-        let Some(reads) = self.jobs.get(&it.job) else {
-            return;
-        };
+        let Some(reads) = self.jobs.get(&it.job) else { return };
         let before = reads.iter().find(|read| read.at < it.asked_at && read.user == it.user);
-        let Some(before) = before.cloned() else {
-            return;
-        };
+        let Some(before) = before.cloned() else { return };
         let crash = crashes.since(before.asked_at);
         let clause = if crash.is_some() { DURABLE } else { FLOW };
         notes.exercised(clause);

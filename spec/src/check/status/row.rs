@@ -66,9 +66,7 @@ impl Rows {
     /// A delivery shows that a row which said final did not tell the truth.
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, redrives: &Redrives, notes: &mut Notes) {
         for lease in &it.jobs {
-            let Some(read) = self.doubted.remove(&lease.job) else {
-                continue;
-            };
+            let Some(read) = self.doubted.remove(&lease.job) else { continue };
             if !redrives.may_lie(&lease.job) {
                 let (job, attempt) = (&lease.job, lease.attempt);
                 let says = format!("a row said that {job} is final, and then attempt {attempt} of it was granted");
@@ -97,9 +95,7 @@ impl Rows {
         if row.is_final && row.status == Status::Failed && live.is_some() {
             self.doubted.entry(it.job.clone()).or_insert(seen.line);
         }
-        let Some(end) = self.ends.get(&it.job) else {
-            return;
-        };
+        let Some(end) = self.ends.get(&it.job) else { return };
         if redrives.may_lie_after(&it.job, end.at) {
             return;
         }

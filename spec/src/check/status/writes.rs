@@ -77,9 +77,7 @@ impl Writes {
     }
 
     fn reply(&mut self, seen: &Seen<'_>, it: &Reply) {
-        let Some((asked_line, asked)) = seen.ledger.open_ops.get(&it.op) else {
-            return;
-        };
+        let Some((asked_line, asked)) = seen.ledger.open_ops.get(&it.op) else { return };
         if let What::Resume(resume) = asked
             && it.outcome != Told::Unknown
             && let Some(open) = self.resumes.get_mut(&resume.queue)
@@ -114,12 +112,8 @@ impl Writes {
     /// A queue that was paused must not give deliveries again because it crashed.
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, crashes: &Crashes, notes: &mut Notes) {
         let resumed = self.resumes.get(&it.queue).is_some_and(|open| !open.is_empty());
-        let Some(pause) = self.pauses.get(&it.queue).filter(|_| !resumed) else {
-            return;
-        };
-        let Some(crash) = crashes.after_line(pause.asked_line) else {
-            return;
-        };
+        let Some(pause) = self.pauses.get(&it.queue).filter(|_| !resumed) else { return };
+        let Some(crash) = crashes.after_line(pause.asked_line) else { return };
         notes.exercised(DURABLE);
         let says = format!(
             "the pause of {} was acknowledged at {}, and after a crash of the queue {} was granted",
@@ -141,9 +135,7 @@ impl Writes {
             self.judge_end(seen, it, crashes, notes);
         }
         let purged = self.may_be_purged(&it.job);
-        let Some(job) = self.jobs.get_mut(&it.job) else {
-            return;
-        };
+        let Some(job) = self.jobs.get_mut(&it.job) else { return };
         if !purged && job.may_see(seen.ledger, it) {
             judge_enqueue(job, seen, it, crashes, notes);
         }
@@ -156,12 +148,8 @@ impl Writes {
 impl Writes {
     /// An end that the queue said is durable is an acknowledgement too: of what its processor reported.
     fn judge_end(&mut self, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
-        let (Some(end), Some(row)) = (seen.ledger.ended.get(&it.job), &it.row) else {
-            return;
-        };
-        let Some(crash) = crashes.after_line(end.line) else {
-            return;
-        };
+        let (Some(end), Some(row)) = (seen.ledger.ended.get(&it.job), &it.row) else { return };
+        let Some(crash) = crashes.after_line(end.line) else { return };
         if it.asked_at <= end.at || self.lost.contains(&it.job) {
             return;
         }
@@ -193,10 +181,9 @@ impl Job {
 }
 
 fn judge_enqueue(job: &mut Job, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
-    let Some(Enqueued { write, user, .. }) = job.enqueued.clone() else {
-        return;
-    };
-    if it.asked_at <= write.told_at {
+    let Some(Enqueued { write, user, .. }) = job.enqueued.clone() else { return };
+    // Who asks in the reply's very millisecond asks after it: the job's id comes with the reply.
+    if it.asked_at < write.told_at {
         return;
     }
     let says = || {
@@ -214,9 +201,7 @@ fn judge_enqueue(job: &mut Job, seen: &Seen<'_>, it: &StatusRead, crashes: &Cras
 }
 
 fn judge_cancel(job: &mut Job, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
-    let (Some(write), Some(row)) = (job.cancelled, &it.row) else {
-        return;
-    };
+    let (Some(write), Some(row)) = (job.cancelled, &it.row) else { return };
     if it.asked_at <= write.told_at {
         return;
     }
