@@ -15,10 +15,7 @@ pub(crate) fn origin(source: Source) -> String {
 
 /// The words of a line, without the lines that are drawn around them.
 pub(crate) fn line(number: u16) -> String {
-    let text = TEXT
-        .lines()
-        .nth(usize::from(number).saturating_sub(1))
-        .unwrap_or_default();
+    let text = TEXT.lines().nth(usize::from(number).saturating_sub(1)).unwrap_or_default();
     let drawn = |c: char| c.is_whitespace() || "│├└─┌┐┘┴▼↘".contains(c);
     let words: Vec<_> = text.split(drawn).filter(|word| !word.is_empty()).collect();
     words.join(" ").replace('►', "→")
@@ -33,11 +30,7 @@ mod tests {
     fn every_clause_comes_from_a_line_with_words() {
         for clause in CLAUSES {
             if let Source::Line(number) = clause.source {
-                assert!(
-                    line(number).contains(char::is_alphabetic),
-                    "{} names line {number}",
-                    clause.id
-                );
+                assert!(line(number).contains(char::is_alphabetic), "{} names line {number}", clause.id);
             }
         }
     }
@@ -46,10 +39,6 @@ mod tests {
     fn a_line_loses_the_drawing_around_it() {
         assert_eq!(line(15), "Retry: 3 attempts");
         assert_eq!(line(49), "Create Job → Cloudflare Queue");
-        assert_eq!(
-            line(91),
-            "failed → retry → processing",
-            "the life cycle's arrows are words of it"
-        );
+        assert_eq!(line(91), "failed → retry → processing", "the life cycle's arrows are words of it");
     }
 }

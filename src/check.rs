@@ -50,16 +50,8 @@ struct Judged {
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
     let is_stdin = arguments.history.as_os_str() == "-";
-    let name = if is_stdin {
-        "standard input".into()
-    } else {
-        arguments.history.display().to_string()
-    };
-    let judged = if is_stdin {
-        judge_stdin(&name)?
-    } else {
-        judge_file(&arguments.history, &name)?
-    };
+    let name = if is_stdin { "standard input".into() } else { arguments.history.display().to_string() };
+    let judged = if is_stdin { judge_stdin(&name)? } else { judge_file(&arguments.history, &name)? };
     if arguments.json {
         print_json(&name, &judged);
     } else {
@@ -87,12 +79,7 @@ fn judge_file(path: &Path, name: &str) -> Result<Judged, Failure> {
             }
         }
     }
-    Ok(Judged {
-        header,
-        events,
-        excerpts: excerpts(&verdict, &shown),
-        verdict,
-    })
+    Ok(Judged { header, events, excerpts: excerpts(&verdict, &shown), verdict })
 }
 
 /// Standard input cannot be read twice, so a bounded part of it is remembered.
@@ -101,16 +88,8 @@ fn judge_stdin(name: &str) -> Result<Judged, Failure> {
     let (header, events, verdict) = judge(Recorded::new(io::stdin().lock(), &kept), name)?;
     let kept = kept.borrow();
     let parse = |&line: &u64| Some((line, serde_json::from_slice(kept.line(line)?).ok()?));
-    let shown = excerpt::lines_named(&verdict)
-        .iter()
-        .filter_map(parse)
-        .collect();
-    Ok(Judged {
-        header,
-        events,
-        excerpts: excerpts(&verdict, &shown),
-        verdict,
-    })
+    let shown = excerpt::lines_named(&verdict).iter().filter_map(parse).collect();
+    Ok(Judged { header, events, excerpts: excerpts(&verdict, &shown), verdict })
 }
 
 fn judge<R: BufRead>(input: R, name: &str) -> Result<(Header, u64, Verdict), Failure> {
@@ -127,17 +106,11 @@ fn judge<R: BufRead>(input: R, name: &str) -> Result<(Header, u64, Verdict), Fai
 }
 
 fn at_fault(error: &history::Error, name: &str) -> Failure {
-    Failure::input(format!(
-        "read history {name}: line {}: {}",
-        error.line, error.message
-    ))
+    Failure::input(format!("read history {name}: line {}: {}", error.line, error.message))
 }
 
 fn excerpts(verdict: &Verdict, shown: &BTreeMap<u64, Event>) -> Excerpts {
-    excerpt::excerpts(
-        verdict,
-        &shown.iter().map(|(&line, event)| (line, event)).collect(),
-    )
+    excerpt::excerpts(verdict, &shown.iter().map(|(&line, event)| (line, event)).collect())
 }
 
 fn print_json(name: &str, judged: &Judged) {
@@ -154,14 +127,9 @@ fn print_json(name: &str, judged: &Judged) {
 fn page(name: &str, judged: &Judged) -> String {
     let verdict = &judged.verdict;
     let player = Some(&judged.header.player).filter(|player| !player.is_empty());
-    let seen_by = player
-        .map(|player| format!(", seen by {player}"))
-        .unwrap_or_default();
+    let seen_by = player.map(|player| format!(", seen by {player}")).unwrap_or_default();
     let events = terminal::counted(judged.events, "event");
-    let mut page = format!(
-        "kew {VERSION} · {name} · {}{seen_by} · {events}\n\n",
-        judged.header.system
-    );
+    let mut page = format!("kew {VERSION} · {name} · {}{seen_by} · {events}\n\n", judged.header.system);
     page.push_str(&terminal::table(verdict));
     page.push('\n');
     page.push_str(&terminal::summary(verdict));

@@ -24,11 +24,7 @@ pub(crate) enum End {
 
 impl From<&Verdict> for End {
     fn from(verdict: &Verdict) -> Self {
-        if verdict.broken().next().is_some() {
-            Self::Broken
-        } else {
-            Self::Kept
-        }
+        if verdict.broken().next().is_some() { Self::Broken } else { Self::Kept }
     }
 }
 
@@ -60,18 +56,12 @@ enum Kind {
 impl Failure {
     /// What the caller gave cannot be used. `message` reads after "failed to".
     pub(crate) fn input(message: impl fmt::Display) -> Self {
-        Self {
-            kind: Kind::Input,
-            message: message.to_string(),
-        }
+        Self { kind: Kind::Input, message: message.to_string() }
     }
 
     /// The harness failed. `message` reads after "failed to".
     pub(crate) fn harness(message: impl fmt::Display) -> Self {
-        Self {
-            kind: Kind::Harness,
-            message: message.to_string(),
-        }
+        Self { kind: Kind::Harness, message: message.to_string() }
     }
 }
 

@@ -49,8 +49,7 @@ impl Kept {
         let in_tail = (i - self.head.len()).checked_sub(self.lost)?;
         match self.tail.get(in_tail) {
             Some(line) => Some(line),
-            None => (in_tail == self.tail.len() && !self.open.is_empty())
-                .then_some(self.open.as_slice()),
+            None => (in_tail == self.tail.len() && !self.open.is_empty()).then_some(self.open.as_slice()),
         }
     }
 
@@ -91,10 +90,7 @@ pub(crate) struct Recorded<R> {
 impl<R: BufRead> Recorded<R> {
     /// Remembers in `kept` what is read from `input`.
     pub(crate) fn new(input: R, kept: &Rc<RefCell<Kept>>) -> Self {
-        Self {
-            input,
-            kept: Rc::clone(kept),
-        }
+        Self { input, kept: Rc::clone(kept) }
     }
 }
 
@@ -131,18 +127,8 @@ mod tests {
         let read = Recorded::new(input, &kept).lines().count();
         assert_eq!(read, 6);
         let kept = kept.borrow();
-        let lines: Vec<_> = (1..=7)
-            .map(|number| kept.line(number).map(String::from_utf8_lossy))
-            .collect();
-        let expected = [
-            Some("one"),
-            Some("two"),
-            None,
-            None,
-            Some("five"),
-            Some("six"),
-            None,
-        ];
+        let lines: Vec<_> = (1..=7).map(|number| kept.line(number).map(String::from_utf8_lossy)).collect();
+        let expected = [Some("one"), Some("two"), None, None, Some("five"), Some("six"), None];
         assert_eq!(lines, expected.map(|line| line.map(Into::into)));
     }
 }

@@ -49,15 +49,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
 }
 
 fn list() -> String {
-    let width = CLAUSES
-        .iter()
-        .map(|clause| clause.id.len())
-        .max()
-        .unwrap_or(0);
-    CLAUSES
-        .iter()
-        .map(|clause| format!("{:width$}  {}\n", clause.id, clause.text))
-        .collect()
+    let width = CLAUSES.iter().map(|clause| clause.id.len()).max().unwrap_or(0);
+    CLAUSES.iter().map(|clause| format!("{:width$}  {}\n", clause.id, clause.text)).collect()
 }
 
 const HEAD: &str = "\

@@ -39,10 +39,7 @@ fn manifest(folder: &str) -> String {
 fn dependencies(folder: &str) -> BTreeSet<String> {
     let manifest: toml::Table = manifest(folder).parse().expect("cargo has read it before");
     let table = manifest.get("dependencies").and_then(toml::Value::as_table);
-    table
-        .into_iter()
-        .flat_map(|table| table.keys().cloned())
-        .collect()
+    table.into_iter().flat_map(|table| table.keys().cloned()).collect()
 }
 
 /// Every Rust file, from the root, without what cargo builds.
@@ -58,12 +55,7 @@ fn sources() -> Vec<(PathBuf, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = read(&path);
-                sources.push((
-                    path.strip_prefix(root())
-                        .expect("it is under the root")
-                        .to_owned(),
-                    text,
-                ));
+                sources.push((path.strip_prefix(root()).expect("it is under the root").to_owned(), text));
             }
         }
     }
@@ -78,8 +70,7 @@ fn without_tests(text: &str) -> &str {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.components()
-        .any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
+    path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
 }
 
 /// Fails with all that is wrong at once.
@@ -90,74 +81,37 @@ fn none(wrong: Vec<String>, rule: &str) {
 #[test]
 fn each_crate_uses_only_the_crates_below_it() {
     for (folder, allowed) in MAY_USE {
-        let ours = dependencies(folder)
-            .into_iter()
-            .filter(|name| name.starts_with("kew-"));
-        let wrong = ours
-            .filter(|name| !allowed.contains(&name.as_str()))
-            .collect();
+        let ours = dependencies(folder).into_iter().filter(|name| name.starts_with("kew-"));
+        let wrong = ours.filter(|name| !allowed.contains(&name.as_str())).collect();
         none(wrong, &format!("{folder} may use only {allowed:?}"));
     }
 }
 
 #[test]
 fn the_spec_has_no_clock_no_randomness_and_no_async() {
-    let barred = [
-        "tokio",
-        "rand",
-        "getrandom",
-        "futures-util",
-        "chrono",
-        "time",
-        "uuid",
-    ];
-    let wrong = dependencies("spec")
-        .into_iter()
-        .filter(|name| barred.contains(&name.as_str()))
-        .collect();
+    let barred = ["tokio", "rand", "getrandom", "futures-util", "chrono", "time", "uuid"];
+    let wrong = dependencies("spec").into_iter().filter(|name| barred.contains(&name.as_str())).collect();
     none(wrong, "spec/ is arithmetic on data");
-    let words = [
-        "SystemTime",
-        "Instant::now",
-        "std::thread",
-        "std::fs",
-        "std::net",
-        "async fn",
-        "async move",
-    ];
-    none(
-        lines_with(&words, |path| path.starts_with("spec/src")),
-        "spec/ does no input, output or waiting",
-    );
+    let words = ["SystemTime", "Instant::now", "std::thread", "std::fs", "std::net", "async fn", "async move"];
+    none(lines_with(&words, |path| path.starts_with("spec/src")), "spec/ does no input, output or waiting");
 }
 
 #[test]
 fn only_the_simulator_names_turmoil() {
     for (folder, _) in MAY_USE.iter().filter(|(folder, _)| *folder != "sim") {
-        assert!(
-            !dependencies(folder).contains("turmoil"),
-            "{folder} depends on turmoil"
-        );
+        assert!(!dependencies(folder).contains("turmoil"), "{folder} depends on turmoil");
     }
-    let wrong = lines_with(&["turmoil::"], |path| {
-        !path.starts_with("sim") && !is_test(path)
-    });
+    let wrong = lines_with(&["turmoil::"], |path| !path.starts_with("sim") && !is_test(path));
     none(wrong, "turmoil belongs to sim/");
 }
 
 #[test]
 fn the_runtime_does_not_know_that_it_is_tested() {
     for folder in ["runtime", "runtime/handlers"] {
-        assert!(
-            !manifest(folder).contains("\n[features]"),
-            "{folder} has no features, least of all for faults"
-        );
+        assert!(!manifest(folder).contains("\n[features]"), "{folder} has no features, least of all for faults");
     }
     let words = ["cfg(not(test))", "cfg!(test)", "kew_sim"];
-    none(
-        lines_with(&words, |path| path.starts_with("runtime")),
-        "the code that is tried is the code that runs",
-    );
+    none(lines_with(&words, |path| path.starts_with("runtime")), "the code that is tried is the code that runs");
 }
 
 #[test]
@@ -168,11 +122,7 @@ fn every_dependency_gives_its_reason() {
         for line in manifest(folder).lines() {
             if line.starts_with('[') {
                 is_dependency = line.ends_with("dependencies]") && !line.contains("workspace");
-            } else if is_dependency
-                && line.contains('=')
-                && !line.starts_with("kew-")
-                && !line.contains(" # ")
-            {
+            } else if is_dependency && line.contains('=') && !line.starts_with("kew-") && !line.contains(" # ") {
                 wrong.push(format!("{folder}/Cargo.toml: {line}"));
             }
         }
@@ -183,9 +133,7 @@ fn every_dependency_gives_its_reason() {
 #[test]
 fn every_file_says_what_it_owns() {
     let sources = sources().into_iter();
-    let wrong = sources
-        .filter(|(_, text)| !text.starts_with("//!"))
-        .map(|(path, _)| path.display().to_string());
+    let wrong = sources.filter(|(_, text)| !text.starts_with("//!")).map(|(path, _)| path.display().to_string());
     none(wrong.collect(), "a file begins with //! and what it owns");
 }
 
@@ -236,19 +184,15 @@ fn functions(text: &str) -> Vec<(&str, usize)> {
 
 fn is_head(line: &str) -> bool {
     let words = line.split_whitespace();
-    let mut rest = words.skip_while(|word| {
-        ["async", "const", "unsafe", "extern", "\"C\""].contains(word) || word.starts_with("pub")
-    });
+    let mut rest = words
+        .skip_while(|word| ["async", "const", "unsafe", "extern", "\"C\""].contains(word) || word.starts_with("pub"));
     rest.next() == Some("fn")
 }
 
 #[test]
 fn nothing_is_left_for_later() {
     let words = ["#[ignore", "todo!(", "unimplemented!("];
-    none(
-        lines_with(&words, |path| path != Path::new("tests/architecture.rs")),
-        "what stands, works",
-    );
+    none(lines_with(&words, |path| path != Path::new("tests/architecture.rs")), "what stands, works");
 }
 
 #[test]
@@ -256,11 +200,8 @@ fn nothing_is_unwrapped_outside_tests() {
     let mut wrong = Vec::new();
     for (path, text) in sources().into_iter().filter(|(path, _)| !is_test(path)) {
         let lines = without_tests(&text).lines().enumerate();
-        let unwraps = lines
-            .filter(|(_, line)| !line.trim_start().starts_with("//") && line.contains(".unwrap()"));
-        wrong.extend(
-            unwraps.map(|(i, line)| format!("{}:{}: {}", path.display(), i + 1, line.trim())),
-        );
+        let unwraps = lines.filter(|(_, line)| !line.trim_start().starts_with("//") && line.contains(".unwrap()"));
+        wrong.extend(unwraps.map(|(i, line)| format!("{}:{}: {}", path.display(), i + 1, line.trim())));
     }
     none(wrong, "an invariant is an expect that says why it holds");
 }
@@ -270,8 +211,7 @@ fn lines_with(words: &[&str], choice: impl Fn(&Path) -> bool) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in sources().into_iter().filter(|(path, _)| choice(path)) {
         for (i, line) in text.lines().enumerate() {
-            if !line.trim_start().starts_with("//") && words.iter().any(|word| line.contains(word))
-            {
+            if !line.trim_start().starts_with("//") && words.iter().any(|word| line.contains(word)) {
                 found.push(format!("{}:{}: {}", path.display(), i + 1, line.trim()));
             }
         }

@@ -35,20 +35,14 @@ fn run(arguments: &[&str]) -> Output {
 
 /// Exit code, standard output and standard error, as a page.
 fn page(output: &Output) -> String {
-    let [out, err] =
-        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let code = output.status.code().expect("kew exits by itself");
     format!("{out}{err}exit code {code}\n")
 }
 
 fn check_stdin(history: &str) -> Output {
     let mut kew = kew(&["check", "-"]);
-    let mut child = kew
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("kew runs");
+    let mut child = kew.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kew runs");
     let mut stdin = child.stdin.take().expect("stdin is piped");
     // Kew stops reading at a line it cannot read; that the rest finds no reader is right.
     let _ = stdin.write_all(history.as_bytes());
@@ -59,17 +53,12 @@ fn check_stdin(history: &str) -> Output {
 /// A folder in which `history.jsonl` holds `history`.
 fn folder(history: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("there is room for a folder");
-    std::fs::write(folder.path().join("history.jsonl"), history)
-        .expect("there is room for a history");
+    std::fs::write(folder.path().join("history.jsonl"), history).expect("there is room for a history");
     folder
 }
 
 fn check_in(folder: &Path, more: &[&str]) -> Output {
-    kew(&["check", "history.jsonl"])
-        .args(more)
-        .current_dir(folder)
-        .output()
-        .expect("kew runs")
+    kew(&["check", "history.jsonl"]).args(more).current_dir(folder).output().expect("kew runs")
 }
 
 #[test]
@@ -84,8 +73,7 @@ fn the_catalogue_is_printed_in_four_forms() {
     let markdown = page(&run(&["spec"]));
     let head: Vec<_> = markdown.lines().take(24).collect();
     assert_snapshot!("spec_head", head.join("\n"));
-    let json: Vec<Value> =
-        serde_json::from_slice(&run(&["spec", "--json"]).stdout).expect("a list in JSON");
+    let json: Vec<Value> = serde_json::from_slice(&run(&["spec", "--json"]).stdout).expect("a list in JSON");
     assert_eq!(json.len(), CLAUSES.len());
     let listed = String::from_utf8(run(&["spec", "--clauses"]).stdout).expect("kew prints UTF-8");
     assert_eq!(listed.lines().count(), CLAUSES.len());
@@ -110,13 +98,8 @@ fn the_json_of_a_broken_history_has_verdict_and_excerpt() {
     let output = check_in(folder.path(), &["--json"]);
     let checked: Value = serde_json::from_slice(&output.stdout).expect("a verdict in JSON");
     assert_eq!(checked["events"], 6);
-    assert_eq!(
-        checked["verdict"]["clauses"].as_array().map(Vec::len),
-        Some(CLAUSES.len())
-    );
-    let lines = checked["excerpts"]["retry/stops"]["lines"]
-        .as_array()
-        .expect("retry/stops is broken");
+    assert_eq!(checked["verdict"]["clauses"].as_array().map(Vec::len), Some(CLAUSES.len()));
+    let lines = checked["excerpts"]["retry/stops"]["lines"].as_array().expect("retry/stops is broken");
     assert_eq!(lines.last().expect("an excerpt has lines")["line"], 7);
     assert_eq!(output.status.code(), Some(1));
 }
@@ -126,25 +109,15 @@ fn standard_input_is_judged_like_a_file() {
     let history = format!("{KEPT}{RESURRECTED}");
     let from_file = page(&check_in(folder(&history).path(), &[]));
     let from_stdin = page(&check_stdin(&history));
-    assert_eq!(
-        from_stdin.replace("standard input", "history.jsonl"),
-        from_file
-    );
+    assert_eq!(from_stdin.replace("standard input", "history.jsonl"), from_file);
 }
 
 #[test]
 fn a_shell_script_can_write_a_history() {
-    let lines: Vec<_> = KEPT
-        .lines()
-        .chain(RESURRECTED.lines())
-        .map(|line| format!("printf '%s\\n' '{line}'"))
-        .collect();
+    let lines: Vec<_> =
+        KEPT.lines().chain(RESURRECTED.lines()).map(|line| format!("printf '%s\\n' '{line}'")).collect();
     let script = format!("{{ {}; }} | \"$KEW\" check -", lines.join("; "));
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg(script)
-        .env("KEW", env!("CARGO_BIN_EXE_kew"))
-        .output();
+    let output = Command::new("sh").arg("-c").arg(script).env("KEW", env!("CARGO_BIN_EXE_kew")).output();
     let output = output.expect("sh runs");
     assert!(page(&output).contains("✗ retry/stops"), "{}", page(&output));
     assert_eq!(output.status.code(), Some(1));
@@ -169,9 +142,7 @@ fn what_is_no_history_is_refused() {
     let pages = [
         page(&check_stdin("")),
         page(&check_stdin("hello\n")),
-        page(&check_stdin(
-            "{\"kew_history\":2,\"system\":\"of the future\"}\n",
-        )),
+        page(&check_stdin("{\"kew_history\":2,\"system\":\"of the future\"}\n")),
         page(&run(&["check", "no/such/file"])),
     ];
     assert_snapshot!("check_no_history", pages.concat());
@@ -179,12 +150,7 @@ fn what_is_no_history_is_refused() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    for arguments in [
-        &["chekc"][..],
-        &["check"],
-        &["spec", "--json", "--queues"],
-        &["check", "-", "--yaml"],
-    ] {
+    for arguments in [&["chekc"][..], &["check"], &["spec", "--json", "--queues"], &["check", "-", "--yaml"]] {
         assert_eq!(run(arguments).status.code(), Some(2), "kew {arguments:?}");
     }
 }
@@ -200,15 +166,8 @@ fn colour_goes_to_terminals_alone() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let script = "\"$KEW\" spec --json | true; \"$KEW\" spec | head -n 1";
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg(script)
-        .env("KEW", env!("CARGO_BIN_EXE_kew"))
-        .output();
+    let output = Command::new("sh").arg("-c").arg(script).env("KEW", env!("CARGO_BIN_EXE_kew")).output();
     let output = output.expect("sh runs");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "# What a job queue must promise\n"
-    );
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "# What a job queue must promise\n");
     assert!(output.stderr.is_empty(), "{}", page(&output));
 }

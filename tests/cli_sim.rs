@@ -7,20 +7,12 @@ use serde_json::Value;
 
 fn sim(arguments: &[&str]) -> Output {
     let mut kew = Command::new(env!("CARGO_BIN_EXE_kew"));
-    kew.arg("sim")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("kew runs")
+    kew.arg("sim").args(arguments).stdin(Stdio::null()).output().expect("kew runs")
 }
 
 fn text(output: &Output) -> String {
-    let [out, err] =
-        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    format!(
-        "{out}{err}exit code {}\n",
-        output.status.code().expect("kew exits by itself")
-    )
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    format!("{out}{err}exit code {}\n", output.status.code().expect("kew exits by itself"))
 }
 
 #[test]
@@ -37,17 +29,8 @@ fn wrong_input_ends_with_2_and_says_what_is_allowed() {
         text(&sim(&["--seeds", "2", "--first", "18446744073709551615"])),
     ];
     assert_snapshot!("sim_wrong_input", pages.concat());
-    for arguments in [
-        &["--seed", "1", "--seeds", "2"][..],
-        &["--history", "h"],
-        &["--seeds", "0"],
-        &["--jobs", "0"],
-    ] {
-        assert_eq!(
-            sim(arguments).status.code(),
-            Some(2),
-            "kew sim {arguments:?}"
-        );
+    for arguments in [&["--seed", "1", "--seeds", "2"][..], &["--history", "h"], &["--seeds", "0"], &["--jobs", "0"]] {
+        assert_eq!(sim(arguments).status.code(), Some(2), "kew sim {arguments:?}");
     }
 }
 
@@ -57,23 +40,12 @@ fn a_seeds_history_is_judged_again_as_it_was() {
     let history = folder.path().join("run.jsonl");
     let history = history.to_str().expect("the path is text");
     let played = sim(&["--seed", "1", "--json", "--history", history]);
-    let checked = Command::new(env!("CARGO_BIN_EXE_kew"))
-        .args(["check", "--json", history])
-        .output()
-        .expect("kew runs");
+    let checked =
+        Command::new(env!("CARGO_BIN_EXE_kew")).args(["check", "--json", history]).output().expect("kew runs");
     let clauses = |output: &Output| {
         let value: Value = serde_json::from_slice(&output.stdout).expect("a result in JSON");
-        let clauses = value["verdict"]["clauses"]
-            .as_array()
-            .expect("a verdict")
-            .clone();
-        let stands = |entry: &Value| {
-            (
-                entry["clause"].clone(),
-                entry["state"].clone(),
-                entry["exercised"].clone(),
-            )
-        };
+        let clauses = value["verdict"]["clauses"].as_array().expect("a verdict").clone();
+        let stands = |entry: &Value| (entry["clause"].clone(), entry["state"].clone(), entry["exercised"].clone());
         clauses.iter().map(stands).collect::<Vec<_>>()
     };
     assert_eq!(clauses(&played), clauses(&checked));
@@ -84,12 +56,7 @@ fn a_seeds_history_is_judged_again_as_it_was() {
 fn seeds_add_up() {
     let output = sim(&["--seeds", "3", "--first", "5", "--json"]);
     let tried: Value = serde_json::from_slice(&output.stdout).expect("a result in JSON");
-    let seeds: Vec<_> = tried["runs"]
-        .as_array()
-        .expect("runs")
-        .iter()
-        .map(|run| run["seed"].as_u64())
-        .collect();
+    let seeds: Vec<_> = tried["runs"].as_array().expect("runs").iter().map(|run| run["seed"].as_u64()).collect();
     assert_eq!(seeds, [Some(5), Some(6), Some(7)]);
 }
 
@@ -97,10 +64,6 @@ fn seeds_add_up() {
 fn the_library_is_listed() {
     let listed = text(&sim(&["--scenarios"]));
     for scenario in kew_spec::scenario::library() {
-        assert!(
-            listed.contains(&scenario.name),
-            "{} is not listed",
-            scenario.name
-        );
+        assert!(listed.contains(&scenario.name), "{} is not listed", scenario.name);
     }
 }

@@ -28,8 +28,8 @@ pub fn parse_sql(text: &str) -> Result<u64, String> {
     u64::try_from(timestamp.as_millisecond()).map_err(|_| format!("{text:?} is before 1970"))
 }
 
-/// `YYYY-MM-DD?HH:MM:SS.mmm`. Written digit by digit, because every claim and settle needs it: a tenth of the time that
-/// `format!` takes. Times beyond the calendar (the year 9999) are written as its end, so that every number has a text.
+/// `YYYY-MM-DD?HH:MM:SS.mmm`. Written digit by digit, because every claim and settle needs it. Times beyond the calendar
+/// (the year 9999) are written as its end, so that every number has a text.
 fn digits(ms: u64, separator: u8) -> String {
     let timestamp = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let time = Offset::UTC.to_datetime(timestamp.unwrap_or(Timestamp::MAX));

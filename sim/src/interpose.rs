@@ -64,10 +64,7 @@ pub fn is_in_force() -> bool {
 
 /// Whether the standard library's clock is ours.
 #[cfg(target_os = "linux")]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that must ask it"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that must ask it")]
 fn std_asks_us() -> bool {
     let (was_on, calls) = (ON.replace(true), CLOCK_CALLS.get());
     let _ = std::time::SystemTime::now();
@@ -115,8 +112,7 @@ mod entry {
     pub(super) fn is_found() -> bool {
         // SAFETY: plain look-ups of a name.
         let find = |name: &CStr| unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-        find(c"getrandom") == getrandom as *mut c_void
-            && find(c"clock_gettime") == clock_gettime as *mut c_void
+        find(c"getrandom") == getrandom as *mut c_void && find(c"clock_gettime") == clock_gettime as *mut c_void
     }
 
     /// Fills `len` bytes at `out` from the seed.
@@ -162,11 +158,7 @@ mod entry {
         let allowed = len <= ENTROPY_BYTES_MAX;
         // SAFETY: the arguments are the caller's own. Up to the limit, the system call gives all the
         // bytes or none.
-        let given = if allowed {
-            unsafe { getrandom(out, len, 0) }
-        } else {
-            -1
-        };
+        let given = if allowed { unsafe { getrandom(out, len, 0) } } else { -1 };
         if !allowed {
             // SAFETY: the pointer is to this thread's own variable.
             unsafe { *libc::__errno_location() = libc::EIO };
@@ -180,10 +172,7 @@ mod entry {
     /// As the C library's.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, out: *mut libc::timespec) -> c_int {
-        let measures_work = matches!(
-            clock,
-            libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID
-        );
+        let measures_work = matches!(clock, libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID);
         if on() && !measures_work {
             let now = now();
             // SAFETY: the caller grants a `timespec` at `out`.
@@ -210,10 +199,7 @@ mod entry {
     /// As the C library's.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn gettimeofday(out: *mut libc::timeval, _zone: *mut c_void) -> c_int {
-        let mut now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the clock writes to a variable of ours, and the caller grants a `timeval` at `out`.
         unsafe {
             let failed = clock_gettime(libc::CLOCK_REALTIME, &mut now);
@@ -231,10 +217,7 @@ mod entry {
     /// As the C library's.
     #[unsafe(no_mangle)]
     unsafe extern "C" fn time(out: *mut libc::time_t) -> libc::time_t {
-        let mut now = libc::timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the clock writes to a variable of ours, and the caller grants null or a `time_t`.
         unsafe {
             clock_gettime(libc::CLOCK_REALTIME, &mut now);
@@ -259,10 +242,7 @@ mod entry {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the machine's clock is what is replaced"
-)]
+#[expect(clippy::disallowed_methods, reason = "the machine's clock is what is replaced")]
 mod tests {
     use std::collections::HashMap;
     use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -77,7 +77,8 @@ pub enum Error {
 }
 
 /// Why a world cannot be sealed.
-const UNSEALED: &str = "libc's clock and entropy are not answered by this program; it has to be linked dynamically, on Linux";
+const UNSEALED: &str =
+    "libc's clock and entropy are not answered by this program; it has to be linked dynamically, on Linux";
 
 /// Plays one run, on a thread of its own, since thread-local hash keys are drawn from the seed.
 #[expect(clippy::disallowed_methods, reason = "the thread gives the run fresh thread-locals; nothing runs beside it")]

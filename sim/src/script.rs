@@ -172,7 +172,8 @@ impl<'a> Watch<'a> {
                 Ok(()) => (AttemptOutcome::Completed, None),
                 Err(failure) => (AttemptOutcome::Failed, Some(failure.0.clone())),
             };
-            self.ended.insert(job.id.clone(), Ended { job: job.id.clone(), attempt: job.attempt, outcome: word, error });
+            self.ended
+                .insert(job.id.clone(), Ended { job: job.id.clone(), attempt: job.attempt, outcome: word, error });
         }
     }
 
@@ -200,7 +201,8 @@ impl Drop for Watch<'_> {
             return;
         }
         let timeout = Duration::from_millis(self.delivery.timeout_ms);
-        let stopped = if timeout <= self.began.elapsed() { AttemptOutcome::TimedOut } else { AttemptOutcome::Cancelled };
+        let stopped =
+            if timeout <= self.began.elapsed() { AttemptOutcome::TimedOut } else { AttemptOutcome::Cancelled };
         self.record(stopped);
     }
 }

@@ -56,7 +56,7 @@ impl Shape {
 /// The scenario that a seed plays: in turn one of the named library and a random one.
 pub(crate) fn scenario_of(seed: u64) -> Scenario {
     let mut named = library();
-    if seed % 2 == 0 && !named.is_empty() {
+    if seed.is_multiple_of(2) && !named.is_empty() {
         let index = (seed / 2) as usize % named.len();
         return named.swap_remove(index);
     }

@@ -25,10 +25,7 @@ fn torn(seed: u64) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn the_same_seed_tears_the_same_bytes() {
     let first = torn(7);
-    assert!(
-        first.values().any(|bytes| !bytes.is_empty()),
-        "something survived to compare"
-    );
+    assert!(first.values().any(|bytes| !bytes.is_empty()), "something survived to compare");
     assert!(first == torn(7));
     assert!(first != torn(8));
 }

@@ -72,19 +72,14 @@ fn judge_family(family: &str) {
         }
     }
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
-    for (history, words) in told
-        .iter()
-        .filter(|(history, _)| history.state == State::Broken)
-    {
+    for (history, words) in told.iter().filter(|(history, _)| history.state == State::Broken) {
         snapshot(family, &history.name, words);
     }
 }
 
 /// The histories of `family` and what is wrong with their names.
 fn histories_of(family: &str) -> (Vec<History>, Vec<String>) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/histories")
-        .join(family);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories").join(family);
     let files = fs::read_dir(&folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = files.map(|file| file.path()).collect();
     paths.sort();
@@ -111,32 +106,19 @@ fn history(family: &str, path: &Path) -> Option<History> {
     };
     let clause = format!("{family}/{}", case.split('.').next()?);
     clause::find(&clause)?;
-    Some(History {
-        clause,
-        name: name.to_owned(),
-        state,
-        path: path.to_owned(),
-    })
+    Some(History { clause, name: name.to_owned(), state, path: path.to_owned() })
 }
 
 /// Which clauses of `family` lack a kept or a broken history.
 fn missing(family: &str, histories: &[History]) -> Vec<String> {
     let mut found: BTreeMap<&str, BTreeSet<State>> = BTreeMap::new();
     for history in histories {
-        found
-            .entry(history.clause.as_str())
-            .or_default()
-            .insert(history.state);
+        found.entry(history.clause.as_str()).or_default().insert(history.state);
     }
     let lacks = |id: &str, state| !found.get(id).is_some_and(|states| states.contains(&state));
     let of_family = CLAUSES.iter().filter(|clause| clause.family() == family);
     of_family
-        .flat_map(|clause| {
-            [
-                (clause.id, State::Kept, "kept"),
-                (clause.id, State::Broken, "broken"),
-            ]
-        })
+        .flat_map(|clause| [(clause.id, State::Kept, "kept"), (clause.id, State::Broken, "broken")])
         .filter(|(id, state, _)| lacks(id, *state))
         .map(|(id, _, word)| format!("missing: tests/histories/{id}.{word}.jsonl"))
         .collect()
@@ -149,16 +131,9 @@ fn judge(history: &History, verdict: &Verdict, text: &str) -> Vec<String> {
     if state != Some(history.state) {
         let wanted = history.state;
         let told = tell(verdict, text);
-        complaints.push(format!(
-            "{}: {} is {state:?}, not {wanted:?}\n{told}",
-            history.name, history.clause
-        ));
+        complaints.push(format!("{}: {} is {state:?}, not {wanted:?}\n{told}", history.name, history.clause));
     } else if history.state == State::Kept && verdict.count(State::Broken) != 0 {
-        complaints.push(format!(
-            "{} must break no clause\n{}",
-            history.name,
-            tell(verdict, text)
-        ));
+        complaints.push(format!("{} must break no clause\n{}", history.name, tell(verdict, text)));
     }
     complaints
 }
@@ -177,25 +152,11 @@ fn tell(verdict: &Verdict, text: &str) -> String {
 }
 
 fn excerpt(finding: &Finding, lines: &[&str]) -> String {
-    assert!(
-        !finding.lines.is_empty(),
-        "a finding shows lines: {}",
-        finding.says
-    );
-    assert!(
-        finding.lines.is_sorted(),
-        "lines stand in order: {:?} of {}",
-        finding.lines,
-        finding.says
-    );
+    assert!(!finding.lines.is_empty(), "a finding shows lines: {}", finding.says);
+    assert!(finding.lines.is_sorted(), "lines stand in order: {:?} of {}", finding.lines, finding.says);
     let line = |&number: &u64| {
-        let text = usize::try_from(number)
-            .ok()
-            .and_then(|number| lines.get(number.checked_sub(1)?));
-        format!(
-            "  {number:>3} {}\n",
-            text.expect("a finding points at lines of the history")
-        )
+        let text = usize::try_from(number).ok().and_then(|number| lines.get(number.checked_sub(1)?));
+        format!("  {number:>3} {}\n", text.expect("a finding points at lines of the history"))
     };
     finding.lines.iter().map(line).collect()
 }

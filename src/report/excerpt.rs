@@ -37,56 +37,31 @@ pub(crate) type Excerpts = BTreeMap<String, Excerpt>;
 
 /// The finding to show for a clause: the one with the fewest lines, of those the first.
 pub(crate) fn shortest(entry: &ClauseVerdict) -> Option<&Finding> {
-    entry
-        .findings
-        .iter()
-        .min_by_key(|finding| finding.lines.len())
+    entry.findings.iter().min_by_key(|finding| finding.lines.len())
 }
 
 /// The lines that the excerpts of `verdict` are made of.
 pub(crate) fn lines_named(verdict: &Verdict) -> BTreeSet<u64> {
-    verdict
-        .broken()
-        .filter_map(shortest)
-        .flat_map(|finding| finding.lines.iter().copied())
-        .collect()
+    verdict.broken().filter_map(shortest).flat_map(|finding| finding.lines.iter().copied()).collect()
 }
 
 /// An excerpt for each broken clause, from the events at hand.
 pub(crate) fn excerpts(verdict: &Verdict, events: &BTreeMap<u64, &Event>) -> Excerpts {
-    let one =
-        |entry: &ClauseVerdict| Some((entry.clause.clone(), excerpt(shortest(entry)?, events)));
+    let one = |entry: &ClauseVerdict| Some((entry.clause.clone(), excerpt(shortest(entry)?, events)));
     verdict.broken().filter_map(one).collect()
 }
 
 fn excerpt(finding: &Finding, events: &BTreeMap<u64, &Event>) -> Excerpt {
-    let lines = finding
-        .lines
-        .iter()
-        .map(|&line| told(line, events.get(&line).copied()))
-        .collect();
-    Excerpt {
-        says: finding.says.clone(),
-        lines,
-    }
+    let lines = finding.lines.iter().map(|&line| told(line, events.get(&line).copied())).collect();
+    Excerpt { says: finding.says.clone(), lines }
 }
 
 fn told(line: u64, event: Option<&Event>) -> Line {
     match event {
         Some(event) => {
             let (text, beside) = tell(event);
-            Line {
-                line,
-                at_ms: Some(event.at),
-                text,
-                beside,
-            }
+            Line { line, at_ms: Some(event.at), text, beside }
         }
-        None => Line {
-            line,
-            at_ms: None,
-            text: "no longer at hand".into(),
-            beside: None,
-        },
+        None => Line { line, at_ms: None, text: "no longer at hand".into(), beside: None },
     }
 }

@@ -26,16 +26,11 @@ pub(crate) fn print_json(value: &impl Serialize) {
 /// Says an error on standard error.
 pub(crate) fn say(error: &str) {
     let bad = style::BAD;
-    write_to(
-        anstream::stderr().lock(),
-        &format!("{bad}error{bad:#}: {error}\n"),
-    );
+    write_to(anstream::stderr().lock(), &format!("{bad}error{bad:#}: {error}\n"));
 }
 
 fn write_to(mut output: impl Write, text: &str) {
-    let written = output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush());
+    let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
     if let Err(error) = written
         && error.kind() != io::ErrorKind::BrokenPipe
     {

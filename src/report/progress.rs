@@ -9,11 +9,7 @@ const BYTES_MIN: u64 = 16 << 20;
 
 /// A bar that fills with the bytes read from `input`.
 pub(crate) fn reading<R: Read>(input: R, bytes: u64) -> impl Read {
-    let bar = if bytes < BYTES_MIN {
-        ProgressBar::hidden()
-    } else {
-        ProgressBar::new(bytes)
-    };
+    let bar = if bytes < BYTES_MIN { ProgressBar::hidden() } else { ProgressBar::new(bytes) };
     bar.set_style(style("  {bar:28} {bytes}/{total_bytes}  {eta} left"));
     bar.wrap_read(input)
 }

@@ -47,18 +47,10 @@ fn plainly(what: &What) -> String {
         What::Cancelled(cancelled) => format!("job {} is cancelled", cancelled.job),
         What::Redriven(redriven) => format!("job {} goes back to its queue", redriven.job),
         What::Purged(purged) => format!("job {} is dropped for good", purged.job),
-        What::Paused(Paused {
-            queue,
-            paused: true,
-            ..
-        }) => format!("{queue} is paused"),
+        What::Paused(Paused { queue, paused: true, .. }) => format!("{queue} is paused"),
         What::Paused(Paused { queue, .. }) => format!("{queue} is resumed"),
         What::Started(started) => self::started(started),
-        What::Processor(Processor {
-            processor,
-            up: true,
-            slots,
-        }) => format!("{processor} comes up, {slots} slots"),
+        What::Processor(Processor { processor, up: true, slots }) => format!("{processor} comes up, {slots} slots"),
         What::Processor(Processor { processor, .. }) => format!("{processor} goes down"),
         What::Session(session) => self::session(session),
         What::Notified(notified) => self::notified(notified),
@@ -73,17 +65,9 @@ fn plainly(what: &What) -> String {
 }
 
 fn enqueue(enqueue: &Enqueue) -> String {
-    let Enqueue {
-        op, user, queue, ..
-    } = enqueue;
-    let key = enqueue
-        .idempotency_key
-        .as_ref()
-        .map(|key| format!(", idempotency key {key}"));
-    format!(
-        "{user} asks for a job of {queue} (operation {op}{})",
-        key.unwrap_or_default()
-    )
+    let Enqueue { op, user, queue, .. } = enqueue;
+    let key = enqueue.idempotency_key.as_ref().map(|key| format!(", idempotency key {key}"));
+    format!("{user} asks for a job of {queue} (operation {op}{})", key.unwrap_or_default())
 }
 
 fn reply(reply: &Reply) -> String {
@@ -98,9 +82,7 @@ fn reply(reply: &Reply) -> String {
 }
 
 fn accepted(accepted: &Accepted) -> String {
-    let Accepted {
-        job, queue, user, ..
-    } = accepted;
+    let Accepted { job, queue, user, .. } = accepted;
     match accepted.how {
         How::Created => format!("job {job} is created in {queue} for {user}"),
         How::Coalesced => format!("a newer payload goes to job {job}, which waits in {queue}"),
@@ -113,48 +95,22 @@ fn entity(key: &String) -> String {
 }
 
 fn granted(granted: &Granted) -> String {
-    let leases: Vec<_> = granted
-        .jobs
-        .iter()
-        .map(|lease| (lease.job.as_str(), lease.attempt))
-        .collect();
-    let batch = granted
-        .batch
-        .as_ref()
-        .map(|batch| format!(" as batch {batch}"))
-        .unwrap_or_default();
+    let leases: Vec<_> = granted.jobs.iter().map(|lease| (lease.job.as_str(), lease.attempt)).collect();
+    let batch = granted.batch.as_ref().map(|batch| format!(" as batch {batch}")).unwrap_or_default();
     format!("{} is granted {}{batch}", granted.processor, jobs(&leases))
 }
 
 fn lease(granted: &Granted, at: u64) -> String {
-    format!(
-        "lease until {}",
-        on_players_clock(granted.lease_until, granted.clock, at)
-    )
+    format!("lease until {}", on_players_clock(granted.lease_until, granted.clock, at))
 }
 
 fn settled(settled: &Settled) -> String {
-    let Settled {
-        job,
-        attempt,
-        outcome,
-        ..
-    } = settled;
-    let error = settled
-        .error
-        .as_ref()
-        .map(|error| format!(" ({error})"))
-        .unwrap_or_default();
+    let Settled { job, attempt, outcome, .. } = settled;
+    let error = settled.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
     if settled.accepted {
-        format!(
-            "job {job} attempt {attempt} ends {}{error}",
-            outcome_name(*outcome)
-        )
+        format!("job {job} attempt {attempt} ends {}{error}", outcome_name(*outcome))
     } else {
-        format!(
-            "job {job} attempt {attempt} says {}{error}, too late: refused",
-            outcome_name(*outcome)
-        )
+        format!("job {job} attempt {attempt} says {}{error}, too late: refused", outcome_name(*outcome))
     }
 }
 
@@ -176,42 +132,20 @@ fn on_players_clock(time: u64, clock: u64, at: u64) -> String {
 }
 
 fn started(started: &Started) -> String {
-    let given: Vec<_> = started
-        .jobs
-        .iter()
-        .map(|given| (given.job.as_str(), given.attempt))
-        .collect();
-    format!(
-        "a handler begins on {}: {}",
-        started.processor,
-        jobs(&given)
-    )
+    let given: Vec<_> = started.jobs.iter().map(|given| (given.job.as_str(), given.attempt)).collect();
+    format!("a handler begins on {}: {}", started.processor, jobs(&given))
 }
 
 fn finished(finished: &Finished) -> String {
     let processor = &finished.processor;
     match finished.jobs.as_slice() {
         [one] => {
-            let Ended {
-                job,
-                attempt,
-                outcome,
-                ..
-            } = one;
-            format!(
-                "the handler of job {job} attempt {attempt} on {processor} ends {}",
-                outcome_name(*outcome)
-            )
+            let Ended { job, attempt, outcome, .. } = one;
+            format!("the handler of job {job} attempt {attempt} on {processor} ends {}", outcome_name(*outcome))
         }
         many => {
-            let completed = many
-                .iter()
-                .filter(|ended| ended.outcome == AttemptOutcome::Completed)
-                .count();
-            format!(
-                "the handler of {} jobs on {processor} ends, {completed} completed",
-                many.len()
-            )
+            let completed = many.iter().filter(|ended| ended.outcome == AttemptOutcome::Completed).count();
+            format!("the handler of {} jobs on {processor} ends, {completed} completed", many.len())
         }
     }
 }
@@ -236,20 +170,9 @@ fn status(read: &StatusRead) -> String {
         return format!("{user} reads job {job}: there is none");
     };
     let end = if row.is_final { ", final" } else { "" };
-    let error = row
-        .error
-        .as_ref()
-        .map(|error| format!(", error \"{error}\""))
-        .unwrap_or_default();
-    let kept = row
-        .dead_letter_queue
-        .as_ref()
-        .map(|queue| format!(", in {queue}"))
-        .unwrap_or_default();
-    format!(
-        "{user} reads job {job}: {}{end}, retry_count {}{error}{kept}",
-        row.status, row.retry_count
-    )
+    let error = row.error.as_ref().map(|error| format!(", error \"{error}\"")).unwrap_or_default();
+    let kept = row.dead_letter_queue.as_ref().map(|queue| format!(", in {queue}")).unwrap_or_default();
+    format!("{user} reads job {job}: {}{end}, retry_count {}{error}{kept}", row.status, row.retry_count)
 }
 
 /// Worth saying where the answer took long enough to be about an older state.
@@ -262,21 +185,12 @@ fn dead_letters(read: &DeadLetters) -> String {
     if read.entries.is_empty() {
         return format!("{queue} is read: empty");
     }
-    let entries: Vec<_> = read
-        .entries
-        .iter()
-        .map(|entry| (entry.job.as_str(), entry.attempts.len() as u32))
-        .collect();
+    let entries: Vec<_> = read.entries.iter().map(|entry| (entry.job.as_str(), entry.attempts.len() as u32)).collect();
     format!("{queue} is read: {}", jobs(&entries))
 }
 
 fn session(session: &Session) -> String {
-    let Session {
-        session,
-        user,
-        open,
-        resumed,
-    } = session;
+    let Session { session, user, open, resumed } = session;
     match (open, resumed) {
         (true, true) => {
             format!("session {session} of {user} opens, going on where the last one ended")
@@ -287,9 +201,7 @@ fn session(session: &Session) -> String {
 }
 
 fn notified(notified: &Notified) -> String {
-    let Notified {
-        user, job, status, ..
-    } = notified;
+    let Notified { user, job, status, .. } = notified;
     match (notified.via, &notified.session) {
         (Via::Email, _) => format!("{user} is told by e-mail: job {job} {status}"),
         (Via::Websocket, Some(session)) => {
@@ -306,20 +218,12 @@ fn stored(stored: &Stored) -> String {
         (None, Some(batch)) => format!("batch {batch} of {} jobs", stored.jobs.len()),
         (None, None) => format!("the work of {} jobs", stored.jobs.len()),
     };
-    let how = if *applied {
-        "is stored"
-    } else {
-        "arrives and is known already"
-    };
+    let how = if *applied { "is stored" } else { "arrives and is known already" };
     format!("outside, {what} of {queue} {how}")
 }
 
 fn fault(fault: &Fault) -> String {
-    let on = if fault.on.is_empty() {
-        "everything".into()
-    } else {
-        fault.on.join(" and ")
-    };
+    let on = if fault.on.is_empty() { "everything".into() } else { fault.on.join(" and ") };
     let turn = if fault.active { "begins" } else { "ends" };
     format!("fault {}, {} on {on}, {turn}", fault.fault, fault.kind)
 }
@@ -330,10 +234,7 @@ fn jobs(leases: &[(&str, u32)]) -> String {
         [] => "no job".into(),
         [(job, attempt)] => format!("job {job} attempt {attempt}"),
         many => {
-            let named = many
-                .iter()
-                .take(JOBS_NAMED_MAX)
-                .map(|(job, attempt)| format!("{job} attempt {attempt}"));
+            let named = many.iter().take(JOBS_NAMED_MAX).map(|(job, attempt)| format!("{job} attempt {attempt}"));
             let named = named.collect::<Vec<_>>().join(", ");
             match many.len().saturating_sub(JOBS_NAMED_MAX) {
                 0 => format!("{} jobs: {named}", many.len()),

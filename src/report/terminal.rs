@@ -28,11 +28,7 @@ pub(crate) fn table(verdict: &Verdict) -> String {
     let mut rest = verdict.clauses.as_slice();
     while let [first, ..] = rest {
         let family = family_of(first);
-        let (row, after) = rest.split_at(
-            rest.iter()
-                .take_while(|entry| family_of(entry) == family)
-                .count(),
-        );
+        let (row, after) = rest.split_at(rest.iter().take_while(|entry| family_of(entry) == family).count());
         table.push_str(&self::row(family, row));
         rest = after;
     }
@@ -81,11 +77,7 @@ pub(crate) fn summary(verdict: &Verdict) -> String {
         0 => format!("0 {words}"),
         count => format!("{style}{count}{style:#} {words}"),
     };
-    let kept = if count(State::Kept) == 1 {
-        "clause kept"
-    } else {
-        "clauses kept"
-    };
+    let kept = if count(State::Kept) == 1 { "clause kept" } else { "clauses kept" };
     let unsure = match count(State::Inconclusive) {
         0 => String::new(),
         count => format!(" · {UNSURE}{count}{UNSURE:#} inconclusive"),
@@ -112,29 +104,16 @@ pub(crate) fn broken(entry: &ClauseVerdict, excerpt: Option<&Excerpt>) -> String
 }
 
 fn head(clause: &Clause) -> String {
-    let Clause {
-        id, text, source, ..
-    } = clause;
-    format!(
-        "  {BAD}✗ {id}{BAD:#}   {text}   {DIM}{}{DIM:#}\n",
-        origin(*source)
-    )
+    let Clause { id, text, source, .. } = clause;
+    format!("  {BAD}✗ {id}{BAD:#}   {text}   {DIM}{}{DIM:#}\n", origin(*source))
 }
 
 /// The clause's other findings, beside the one that is shown in full.
 pub(crate) fn others(entry: &ClauseVerdict) -> String {
     let shown = shortest(entry);
     let mut text = String::new();
-    for finding in entry
-        .findings
-        .iter()
-        .filter(|finding| !shown.is_some_and(|shown| std::ptr::eq(shown, *finding)))
-    {
-        let line = finding
-            .lines
-            .last()
-            .map(|line| format!("line {line}: "))
-            .unwrap_or_default();
+    for finding in entry.findings.iter().filter(|finding| !shown.is_some_and(|shown| std::ptr::eq(shown, *finding))) {
+        let line = finding.lines.last().map(|line| format!("line {line}: ")).unwrap_or_default();
         let _ = writeln!(text, "      {DIM}also{DIM:#} {line}{}", finding.says);
     }
     let more = entry.broken.saturating_sub(entry.findings.len() as u64);
@@ -148,17 +127,8 @@ fn lines(lines: &[Line]) -> String {
     let number_width = lines.last().map_or(0, |line| line.line.to_string().len());
     let time = |line: &Line| line.at_ms.map(seconds).unwrap_or_default();
     let time_width = lines.iter().map(|line| time(line).len()).max().unwrap_or(0);
-    let text_width = lines
-        .iter()
-        .map(|line| line.text.chars().count())
-        .max()
-        .unwrap_or(0)
-        .min(72);
-    let hidden = if LINES_MAX < lines.len() {
-        LINES_HEAD..lines.len() - (LINES_MAX - LINES_HEAD)
-    } else {
-        0..0
-    };
+    let text_width = lines.iter().map(|line| line.text.chars().count()).max().unwrap_or(0).min(72);
+    let hidden = if LINES_MAX < lines.len() { LINES_HEAD..lines.len() - (LINES_MAX - LINES_HEAD) } else { 0..0 };
     let mut text = String::new();
     for (i, line) in lines.iter().enumerate() {
         if i == hidden.start && !hidden.is_empty() {
@@ -169,27 +139,15 @@ fn lines(lines: &[Line]) -> String {
         }
         let number = format!("{DIM}{:number_width$}{DIM:#}", line.line);
         let mark = mark(line, i + 1 == lines.len());
-        let told = format!(
-            "        {number}  {:>time_width$}  {:text_width$}{mark}",
-            time(line),
-            line.text
-        );
+        let told = format!("        {number}  {:>time_width$}  {:text_width$}{mark}", time(line), line.text);
         let _ = writeln!(text, "{}", told.trim_end());
     }
     text
 }
 
 fn mark(line: &Line, is_last: bool) -> String {
-    let beside = line
-        .beside
-        .as_ref()
-        .map(|beside| format!("  {DIM}── {beside}{DIM:#}"))
-        .unwrap_or_default();
-    if is_last {
-        format!("{beside}  {BAD}◄── broken here{BAD:#}")
-    } else {
-        beside
-    }
+    let beside = line.beside.as_ref().map(|beside| format!("  {DIM}── {beside}{DIM:#}")).unwrap_or_default();
+    if is_last { format!("{beside}  {BAD}◄── broken here{BAD:#}") } else { beside }
 }
 
 /// A number with commas: `48,112`.

@@ -21,21 +21,11 @@ use crate::report::{self, excerpt};
 const FIRST_LINE: u64 = 2;
 
 /// Runs the seed. Ends well however the clauses stand: the parent reads that from the line.
-pub(super) fn run(
-    arguments: &Arguments,
-    seed: u64,
-    scenario: Option<Scenario>,
-) -> Result<End, Failure> {
-    let options = Options {
-        seed,
-        scenario,
-        planted: arguments.planted.clone(),
-    };
+pub(super) fn run(arguments: &Arguments, seed: u64, scenario: Option<Scenario>) -> Result<End, Failure> {
+    let options = Options { seed, scenario, planted: arguments.planted.clone() };
     let run = kew_sim::run(&options).map_err(Failure::harness)?;
     if let Some(path) = &arguments.history {
-        write(path, &run).map_err(|error| {
-            Failure::input(format!("write history {}: {error}", path.display()))
-        })?;
+        write(path, &run).map_err(|error| Failure::input(format!("write history {}: {error}", path.display())))?;
     }
     let line = serde_json::to_string(&judge(seed, &run)).expect("a result has string keys alone");
     report::print(&format!("{line}\n"));
@@ -45,9 +35,7 @@ pub(super) fn run(
 fn judge(seed: u64, run: &Run) -> Played {
     let verdict = check(run);
     let named = excerpt::lines_named(&verdict);
-    let shown: BTreeMap<_, _> = lines(run)
-        .filter(|(line, _)| named.contains(line))
-        .collect();
+    let shown: BTreeMap<_, _> = lines(run).filter(|(line, _)| named.contains(line)).collect();
     Played {
         seed,
         scenario: run.scenario.name.clone(),

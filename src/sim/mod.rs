@@ -88,12 +88,8 @@ impl Arguments {
             None => (self.first, self.seeds.unwrap_or(count)),
         };
         let end = first.checked_add(count);
-        end.map(|end| first..end).ok_or_else(|| {
-            Failure::input(format!(
-                "count {count} seeds from {first}: the last is {}",
-                u64::MAX
-            ))
-        })
+        end.map(|end| first..end)
+            .ok_or_else(|| Failure::input(format!("count {count} seeds from {first}: the last is {}", u64::MAX)))
     }
 }
 
@@ -108,16 +104,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
         return Ok(End::Kept);
     }
     refuse_unseeded()?;
-    let scenario = arguments
-        .scenario
-        .as_deref()
-        .map(find_scenario)
-        .transpose()?;
-    let bug = arguments
-        .planted
-        .as_deref()
-        .map(planted::find)
-        .transpose()?;
+    let scenario = arguments.scenario.as_deref().map(find_scenario).transpose()?;
+    let bug = arguments.planted.as_deref().map(planted::find).transpose()?;
     match (arguments.child, arguments.seed, bug) {
         (true, Some(seed), _) => child::run(arguments, seed, scenario),
         (_, None, Some(bug)) => planted::run(arguments, bug),
@@ -145,25 +133,17 @@ fn find_scenario(name: &str) -> Result<Scenario, Failure> {
         let reason = "there is none; `kew sim --scenarios` lists the library, and a file's name ends with .toml";
         return Err(Failure::input(format!("find scenario {name}: {reason}")));
     }
-    let unreadable =
-        |error: &dyn std::fmt::Display| Failure::input(format!("read scenario {name}: {error}"));
+    let unreadable = |error: &dyn std::fmt::Display| Failure::input(format!("read scenario {name}: {error}"));
     let text = std::fs::read_to_string(name).map_err(|error| unreadable(&error))?;
     Scenario::parse(&text).map_err(|error| unreadable(&error.0))
 }
 
 fn library() -> String {
     let scenarios = scenario::library();
-    let width = scenarios
-        .iter()
-        .map(|scenario| scenario.name.len())
-        .max()
-        .unwrap_or(0);
+    let width = scenarios.iter().map(|scenario| scenario.name.len()).max().unwrap_or(0);
     let line = |scenario: &Scenario| {
         let exercises = scenario.exercises.join(" ");
-        format!(
-            "{:width$}  {}\n{:width$}  {exercises}\n",
-            scenario.name, scenario.about, ""
-        )
+        format!("{:width$}  {}\n{:width$}  {exercises}\n", scenario.name, scenario.about, "")
     };
     scenarios.iter().map(line).collect()
 }

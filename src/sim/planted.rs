@@ -37,11 +37,7 @@ struct Tried<'a> {
 
 impl From<&Bug> for Listed {
     fn from(bug: &Bug) -> Self {
-        Self {
-            name: bug.name,
-            clause: bug.clause,
-            about: bug.about,
-        }
+        Self { name: bug.name, clause: bug.clause, about: bug.about }
     }
 }
 
@@ -53,12 +49,7 @@ pub(super) fn list(as_json: bool) {
     }
     let name_width = bugs.iter().map(|bug| bug.name.len()).max().unwrap_or(0);
     let clause_width = bugs.iter().map(|bug| bug.clause.len()).max().unwrap_or(0);
-    let line = |bug: &&Bug| {
-        format!(
-            "{:name_width$}  {:clause_width$}  {}\n",
-            bug.name, bug.clause, bug.about
-        )
-    };
+    let line = |bug: &&Bug| format!("{:name_width$}  {:clause_width$}  {}\n", bug.name, bug.clause, bug.about);
     report::print(&bugs.iter().map(line).collect::<String>());
 }
 
@@ -75,11 +66,7 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
     let mut total = Total::none();
     seeds::each(arguments, seeds, |played| {
         total.add(played);
-        if is_named(&total, bug) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
+        if is_named(&total, bug) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     if arguments.json {
         report::print_json(&Tried {
@@ -96,34 +83,20 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
 }
 
 fn is_named(total: &Total, bug: &Bug) -> bool {
-    total
-        .verdict
-        .get(bug.clause)
-        .is_some_and(|entry| entry.state == State::Broken)
+    total.verdict.get(bug.clause).is_some_and(|entry| entry.state == State::Broken)
 }
 
 fn page(arguments: &Arguments, bug: &Bug, total: &Total) -> String {
-    let Bug {
-        name,
-        clause,
-        about,
-        ..
-    } = bug;
+    let Bug { name, clause, about, .. } = bug;
     let head = format!("kew {VERSION} · planted bug {name}: {about}\n");
     let broken = seeds::broken_page(arguments, total);
     let tried = counted(total.runs.len() as u64, "seed");
     let end = if is_named(total, bug) {
-        format!(
-            "  named {clause} after {tried}. That is the clause it was planted to break, hence exit code 1.\n"
-        )
+        format!("  named {clause} after {tried}. That is the clause it was planted to break, hence exit code 1.\n")
     } else if broken.is_empty() {
-        format!(
-            "  not noticed: {tried} with the bug, and no clause is broken. It was planted to break {clause}.\n"
-        )
+        format!("  not noticed: {tried} with the bug, and no clause is broken. It was planted to break {clause}.\n")
     } else {
-        format!(
-            "  not named: {tried} with the bug, and {clause}, which it was planted to break, is not broken.\n"
-        )
+        format!("  not named: {tried} with the bug, and {clause}, which it was planted to break, is not broken.\n")
     };
     format!("{head}{broken}\n{end}")
 }

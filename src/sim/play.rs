@@ -38,22 +38,14 @@ pub(super) struct Played {
 /// Plays a seed in a process of its own.
 pub(super) fn play(replay: &Replay<'_>, history: Option<&Path>) -> Result<Played, Failure> {
     let seed = replay.seed;
-    let failed =
-        |why: String| Failure::harness(format!("run seed {seed}: {why}\nreplay: {replay}"));
-    let program =
-        std::env::current_exe().map_err(|error| failed(format!("find this program: {error}")))?;
+    let failed = |why: String| Failure::harness(format!("run seed {seed}: {why}\nreplay: {replay}"));
+    let program = std::env::current_exe().map_err(|error| failed(format!("find this program: {error}")))?;
     let mut command = Command::new(program);
-    command
-        .arg("sim")
-        .arg("--child")
-        .args(replay.arguments())
-        .stdin(Stdio::null());
+    command.arg("sim").arg("--child").args(replay.arguments()).stdin(Stdio::null());
     if let Some(history) = history {
         command.arg("--history").arg(history);
     }
-    let output = command
-        .output()
-        .map_err(|error| failed(format!("start its process: {error}")))?;
+    let output = command.output().map_err(|error| failed(format!("start its process: {error}")))?;
     read(&output).map_err(failed)
 }
 
@@ -64,8 +56,7 @@ fn read(output: &Output) -> Result<Played, String> {
     }
     let stdout = String::from_utf8_lossy(&output.stdout);
     let last = stdout.lines().last().unwrap_or_default();
-    serde_json::from_str(last)
-        .map_err(|error| format!("its process ended without a result ({error})\n{said}"))
+    serde_json::from_str(last).map_err(|error| format!("its process ended without a result ({error})\n{said}"))
 }
 
 /// The end of what a process said on standard error, indented.
@@ -73,9 +64,5 @@ fn said(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let lines: Vec<_> = text.trim_end().lines().collect();
     let first = lines.len().saturating_sub(STDERR_LINES_MAX);
-    lines[first..]
-        .iter()
-        .map(|line| format!("  {line}").trim_end().to_owned())
-        .collect::<Vec<_>>()
-        .join("\n")
+    lines[first..].iter().map(|line| format!("  {line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }

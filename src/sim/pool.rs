@@ -23,9 +23,7 @@ pub(super) fn in_order<T: Send>(
             scope.spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if end.load(Ordering::Relaxed) <= seed
-                        || sender.send((seed, work(seed))).is_err()
-                    {
+                    if end.load(Ordering::Relaxed) <= seed || sender.send((seed, work(seed))).is_err() {
                         break;
                     }
                 }
@@ -56,9 +54,7 @@ mod tests {
     #[test]
     fn results_come_in_the_order_of_the_seeds() {
         let mut taken = Vec::new();
-        let work = |seed| {
-            (0..(1_000 - seed) * 50).fold(seed, |seed, n| std::hint::black_box(seed ^ n ^ n))
-        };
+        let work = |seed| (0..(1_000 - seed) * 50).fold(seed, |seed, n| std::hint::black_box(seed ^ n ^ n));
         in_order(900..1_000, JOBS, work, |seed| {
             taken.push(seed);
             ControlFlow::Continue(())
@@ -75,11 +71,7 @@ mod tests {
             |seed| seed,
             |seed| {
                 taken += 1;
-                if seed == 6 {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
+                if seed == 6 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             },
         );
         assert_eq!(taken, 7);

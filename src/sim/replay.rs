@@ -18,11 +18,7 @@ impl Replay<'_> {
     pub(super) fn arguments(&self) -> Vec<String> {
         let mut arguments = vec!["--seed".to_owned(), self.seed.to_string()];
         for (name, value) in [("--scenario", self.scenario), ("--planted", self.planted)] {
-            arguments.extend(
-                value
-                    .into_iter()
-                    .flat_map(|value| [name.to_owned(), value.to_owned()]),
-            );
+            arguments.extend(value.into_iter().flat_map(|value| [name.to_owned(), value.to_owned()]));
         }
         arguments
     }
@@ -31,9 +27,7 @@ impl Replay<'_> {
 impl fmt::Display for Replay<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("kew sim")?;
-        self.arguments()
-            .iter()
-            .try_for_each(|argument| write!(f, " {}", quoted(argument)))
+        self.arguments().iter().try_for_each(|argument| write!(f, " {}", quoted(argument)))
     }
 }
 
@@ -53,14 +47,7 @@ mod tests {
 
     #[test]
     fn the_line_can_be_pasted_into_a_shell() {
-        let replay = Replay {
-            seed: 37,
-            scenario: Some("my friend's.toml"),
-            planted: None,
-        };
-        assert_eq!(
-            replay.to_string(),
-            r"kew sim --seed 37 --scenario 'my friend'\''s.toml'"
-        );
+        let replay = Replay { seed: 37, scenario: Some("my friend's.toml"), planted: None };
+        assert_eq!(replay.to_string(), r"kew sim --seed 37 --scenario 'my friend'\''s.toml'");
     }
 }

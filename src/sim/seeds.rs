@@ -89,27 +89,17 @@ pub(super) fn each(
 
 /// The line that runs a seed again.
 pub(super) fn replay(arguments: &Arguments, seed: u64) -> Replay<'_> {
-    Replay {
-        seed,
-        scenario: arguments.scenario.as_deref(),
-        planted: arguments.planted.as_deref(),
-    }
+    Replay { seed, scenario: arguments.scenario.as_deref(), planted: arguments.planted.as_deref() }
 }
 
 fn play_as_asked(arguments: &Arguments, seed: u64) -> Result<Played, Failure> {
     let replay = replay(arguments, seed);
-    if arguments.twice {
-        play_twice(&replay)
-    } else {
-        play(&replay, arguments.history.as_deref())
-    }
+    if arguments.twice { play_twice(&replay) } else { play(&replay, arguments.history.as_deref()) }
 }
 
 fn play_twice(replay: &Replay<'_>) -> Result<Played, Failure> {
     let seed = replay.seed;
-    let failed = |error: std::io::Error| {
-        Failure::harness(format!("compare the runs of seed {seed}: {error}"))
-    };
+    let failed = |error: std::io::Error| Failure::harness(format!("compare the runs of seed {seed}: {error}"));
     let folder = tempfile::tempdir().map_err(failed)?;
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
     let played = play(replay, Some(&first))?;
@@ -136,11 +126,7 @@ fn difference(first: &Path, second: &Path) -> std::io::Result<Option<String>> {
         }
         if pair.0 != pair.1 {
             let told = |line: Option<String>| line.unwrap_or_else(|| "(ended)".into());
-            return Ok(Some(format!(
-                "line {line}\n  one   {}\n  other {}",
-                told(pair.0),
-                told(pair.1)
-            )));
+            return Ok(Some(format!("line {line}\n  one   {}\n  other {}", told(pair.0), told(pair.1))));
         }
     }
     Ok(None)
@@ -152,12 +138,7 @@ pub(super) fn broken<'a>(arguments: &Arguments, total: &'a Total) -> Vec<BrokenC
     shown
         .map(|(clause, (seed, excerpt))| {
             let replay = replay(arguments, *seed).to_string();
-            BrokenClause {
-                clause,
-                seed: *seed,
-                replay,
-                excerpt,
-            }
+            BrokenClause { clause, seed: *seed, replay, excerpt }
         })
         .collect()
 }
@@ -177,11 +158,7 @@ pub(super) fn broken_page(arguments: &Arguments, total: &Total) -> String {
 }
 
 fn page(arguments: &Arguments, seeds: &Range<u64>, total: &Total, took_ms: u64) -> String {
-    let mut page = format!(
-        "kew {VERSION} · {}{}\n\n",
-        seeds_told(seeds),
-        asked(arguments)
-    );
+    let mut page = format!("kew {VERSION} · {}{}\n\n", seeds_told(seeds), asked(arguments));
     page.push_str(&terminal::table(&total.verdict));
     page.push('\n');
     page.push_str(&terminal::summary(&total.verdict));
@@ -200,32 +177,18 @@ fn page(arguments: &Arguments, seeds: &Range<u64>, total: &Total, took_ms: u64) 
 pub(super) fn seeds_told(seeds: &Range<u64>) -> String {
     match seeds.end - seeds.start {
         1 => format!("seed {}", seeds.start),
-        count => format!(
-            "{} ({} to {})",
-            terminal::counted(count, "seed"),
-            seeds.start,
-            seeds.end - 1
-        ),
+        count => format!("{} ({} to {})", terminal::counted(count, "seed"), seeds.start, seeds.end - 1),
     }
 }
 
 fn asked(arguments: &Arguments) -> String {
     let jobs = format!(" · {} at a time", arguments.jobs());
-    let scenario = arguments
-        .scenario
-        .as_ref()
-        .map(|name| format!(" · scenario {name}"));
-    let planted = arguments
-        .planted
-        .as_ref()
-        .map(|name| format!(" · planted bug {name}"));
+    let scenario = arguments.scenario.as_ref().map(|name| format!(" · scenario {name}"));
+    let planted = arguments.planted.as_ref().map(|name| format!(" · planted bug {name}"));
     jobs + &scenario.unwrap_or_default() + &planted.unwrap_or_default()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long the user waited; no run can see it"
-)]
+#[expect(clippy::disallowed_methods, reason = "how long the user waited; no run can see it")]
 fn now() -> Instant {
     Instant::now()
 }

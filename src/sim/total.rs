@@ -35,26 +35,14 @@ pub(super) struct Summary {
 impl Total {
     /// No run yet.
     pub(super) fn none() -> Self {
-        Self {
-            verdict: Verdict::none(),
-            runs: Vec::new(),
-            shown: BTreeMap::new(),
-        }
+        Self { verdict: Verdict::none(), runs: Vec::new(), shown: BTreeMap::new() }
     }
 
     /// Adds a run.
     pub(super) fn add(&mut self, mut played: Played) {
-        played
-            .verdict
-            .clauses
-            .iter_mut()
-            .for_each(|entry| entry.findings.clear());
+        played.verdict.clauses.iter_mut().for_each(|entry| entry.findings.clear());
         self.verdict.add(&played.verdict);
-        let broken = played
-            .verdict
-            .broken()
-            .map(|entry| entry.clause.clone())
-            .collect();
+        let broken = played.verdict.broken().map(|entry| entry.clause.clone()).collect();
         for (clause, excerpt) in played.excerpts {
             let is_shorter = |(_, shown): &(u64, Excerpt)| excerpt.lines.len() < shown.lines.len();
             if self.shown.get(&clause).is_none_or(is_shorter) {
@@ -109,9 +97,6 @@ mod tests {
     #[test]
     fn durations_are_in_a_unit_of_fitting_size() {
         let told = [59_000, 601_000, 35_999_999, 36_000_000].map(duration);
-        assert_eq!(
-            told,
-            ["59 seconds", "10 minutes", "599 minutes", "10 hours"]
-        );
+        assert_eq!(told, ["59 seconds", "10 minutes", "599 minutes", "10 hours"]);
     }
 }

@@ -37,10 +37,9 @@ impl Default for Config {
             key: None,
             key_env: "KEW_AI_KEY".into(),
             model: "gpt-4o-mini".into(),
-            instruction:
-                "Rewrite the text for a résumé: clear, active, free of errors. Invent nothing. \
+            instruction: "Rewrite the text for a résumé: clear, active, free of errors. Invent nothing. \
                           Answer with the text alone."
-                    .into(),
+                .into(),
             answer_bytes_max: 1 << 20, // far above any rewrite; below what could hurt the process
         }
     }
@@ -100,11 +99,7 @@ impl Rewriter {
         let base = base.map_err(|e| Error::new("ai", e))?;
         let key = Secret::resolve(config.key.as_ref(), &config.key_env);
         let client = Client::new(WHO, key, config.answer_bytes_max);
-        Ok(Self {
-            config: config.clone(),
-            base,
-            client,
-        })
+        Ok(Self { config: config.clone(), base, client })
     }
 
     async fn rewrite(&self, job: &Job) -> Outcome {
@@ -126,18 +121,10 @@ impl Rewriter {
         Ok(payload::result(&rewrite_of(done, model)?))
     }
 
-    async fn complete(
-        &self,
-        base: &Base,
-        id: &str,
-        request: &Value,
-    ) -> Result<Completion, Failure> {
+    async fn complete(&self, base: &Base, id: &str, request: &Value) -> Result<Completion, Failure> {
         let url = base.join("chat/completions");
         let body = request.to_string().into_bytes();
-        let reply = self
-            .client
-            .send(Method::POST, &url, &[("idempotency-key", id)], body)
-            .await?;
+        let reply = self.client.send(Method::POST, &url, &[("idempotency-key", id)], body).await?;
         if !reply.status.is_success() {
             return Err(self.client.failure(&reply));
         }
@@ -149,11 +136,7 @@ impl Rewriter {
 const WHO: &str = "the AI server";
 
 fn rewrite_of(done: Completion, asked: &str) -> Result<Rewrite, Failure> {
-    let text = done
-        .choices
-        .into_iter()
-        .next()
-        .and_then(|c| c.message.content);
+    let text = done.choices.into_iter().next().and_then(|c| c.message.content);
     let text = text.filter(|t| !t.trim().is_empty());
     Ok(Rewrite {
         text: text.ok_or_else(|| Failure::new(format!("{WHO} answered without a text")))?,
@@ -163,11 +146,7 @@ fn rewrite_of(done: Completion, asked: &str) -> Result<Rewrite, Failure> {
 }
 
 impl Handler for Rewriter {
-    fn handle<'a>(
-        &'a self,
-        delivery: &'a Delivery,
-        report: &'a Report,
-    ) -> BoxFuture<'a, Result<(), Failure>> {
+    fn handle<'a>(&'a self, delivery: &'a Delivery, report: &'a Report) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             for job in &delivery.jobs {
                 report.job(&job.id, self.rewrite(job).await);

@@ -30,9 +30,7 @@ fn write_whole(path: &Path, part: &Path, bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn plain(id: &str) -> Result<&str, Failure> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let plain = !id.is_empty() && id.len() <= 100 && id.chars().all(fits) && !id.starts_with('.');
-    plain
-        .then_some(id)
-        .ok_or_else(|| Failure::new(format!("the job id {id:?} is no file name")))
+    plain.then_some(id).ok_or_else(|| Failure::new(format!("the job id {id:?} is no file name")))
 }
 
 #[cfg(test)]

@@ -23,26 +23,17 @@ pub(crate) struct Base {
 impl Base {
     /// Checks a base URL of the configuration.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let uri: Uri = text
-            .parse()
-            .map_err(|e| format!("base_url {text:?} is no URL: {e}"))?;
-        let host = uri
-            .host()
-            .ok_or_else(|| format!("base_url {text:?} has no host"))?;
+        let uri: Uri = text.parse().map_err(|e| format!("base_url {text:?} is no URL: {e}"))?;
+        let host = uri.host().ok_or_else(|| format!("base_url {text:?} has no host"))?;
         let loopback = is_loopback(host);
         match uri.scheme_str() {
             _ if uri.query().is_some() => Err(format!("base_url {text:?} has a query")),
             Some("https") => Ok(()),
             Some("http") if loopback => Ok(()),
-            Some("http") => Err(format!(
-                "base_url {text:?} must be https: {host} is another machine"
-            )),
+            Some("http") => Err(format!("base_url {text:?} must be https: {host} is another machine")),
             _ => Err(format!("base_url {text:?} must be https")),
         }?;
-        Ok(Self {
-            url: text.trim_end_matches('/').to_owned(),
-            loopback,
-        })
+        Ok(Self { url: text.trim_end_matches('/').to_owned(), loopback })
     }
 
     /// This URL and one more piece of path, which the caller has encoded.
@@ -64,10 +55,7 @@ impl Base {
 /// Whether `host` can only be this machine.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare == "localhost"
-        || bare
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback())
+    bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What a server answered.
@@ -96,12 +84,7 @@ impl Client {
             .enable_http1()
             .build();
         let pool = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Self {
-            who,
-            bearer,
-            answer_bytes_max,
-            pool,
-        }
+        Self { who, bearer, answer_bytes_max, pool }
     }
 
     /// Whether it has a token to send.
@@ -118,24 +101,14 @@ impl Client {
         body: Vec<u8>,
     ) -> Result<Reply, Failure> {
         let request = self.request(method, url, headers, body);
-        let request = request
-            .map_err(|e| Failure::new(format!("could not make a request for {}: {e}", self.who)))?;
+        let request = request.map_err(|e| Failure::new(format!("could not make a request for {}: {e}", self.who)))?;
         let reply = self.pool.request(request).await;
         let (head, body) = reply.map_err(|e| self.unreachable(&e))?.into_parts();
-        let body = Limited::new(body, self.answer_bytes_max)
-            .collect()
-            .await
-            .map_err(|e| {
-                let (who, max) = (self.who, self.answer_bytes_max);
-                Failure::new(format!(
-                    "could not read the answer of {who} (at most {max} bytes): {e}"
-                ))
-            })?;
-        Ok(Reply {
-            status: head.status,
-            headers: head.headers,
-            body: body.to_bytes(),
-        })
+        let body = Limited::new(body, self.answer_bytes_max).collect().await.map_err(|e| {
+            let (who, max) = (self.who, self.answer_bytes_max);
+            Failure::new(format!("could not read the answer of {who} (at most {max} bytes): {e}"))
+        })?;
+        Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 
     fn request(
@@ -168,10 +141,7 @@ impl Client {
         }
         let said = String::from_utf8_lossy(&reply.body);
         // Before the cut, so that no half of a secret stays behind.
-        let said = self
-            .bearer
-            .as_ref()
-            .map_or(said.to_string(), |token| token.redact(&said));
+        let said = self.bearer.as_ref().map_or(said.to_string(), |token| token.redact(&said));
         let said: String = said.trim().chars().take(SAID_CHARS_MAX).collect();
         if !said.is_empty() {
             text += &format!(": {said}");
@@ -199,30 +169,16 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine_only() {
-        for url in [
-            "http://127.0.0.1:1",
-            "http://localhost/v1",
-            "http://[::1]:9",
-            "https://a.example",
-        ] {
+        for url in ["http://127.0.0.1:1", "http://localhost/v1", "http://[::1]:9", "https://a.example"] {
             assert!(Base::parse(url).is_ok(), "{url}");
         }
-        for url in [
-            "http://a.example",
-            "http://127.0.0.1.a.example",
-            "ftp://localhost",
-            "/v1",
-            "x",
-        ] {
+        for url in ["http://a.example", "http://127.0.0.1.a.example", "ftp://localhost", "/v1", "x"] {
             assert!(Base::parse(url).is_err(), "{url}");
         }
     }
 
     #[test]
     fn a_base_url_joins_with_one_slash() {
-        assert_eq!(
-            Base::parse("https://a.example/v1/").unwrap().join("x"),
-            "https://a.example/v1/x"
-        );
+        assert_eq!(Base::parse("https://a.example/v1/").unwrap().join("x"), "https://a.example/v1/x");
     }
 }

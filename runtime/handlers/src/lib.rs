@@ -53,18 +53,14 @@ pub struct Error {
 
 impl Error {
     fn new(section: &'static str, reason: impl ToString) -> Self {
-        Self {
-            section,
-            reason: reason.to_string(),
-        }
+        Self { section, reason: reason.to_string() }
     }
 }
 
 /// The five handlers by the name of the queue they serve. `data` is the folder that takes what they make; it is
 /// created where it is missing.
 pub fn handlers(config: &Config, data: &Path) -> Result<BTreeMap<String, Arc<dyn Handler>>, Error> {
-    std::fs::create_dir_all(data)
-        .map_err(|e| Error::new("data", format!("{}: {e}", data.display())))?;
+    std::fs::create_dir_all(data).map_err(|e| Error::new("data", format!("{}: {e}", data.display())))?;
     let pdf: Arc<dyn Handler> = Arc::new(pdf::Pdfs::new(&config.pdf, data)?);
     let ai: Arc<dyn Handler> = Arc::new(ai::Rewriter::new(&config.ai)?);
     let email: Arc<dyn Handler> = Arc::new(email::Mailer::new(&config.email, data)?);
@@ -77,8 +73,5 @@ pub fn handlers(config: &Config, data: &Path) -> Result<BTreeMap<String, Arc<dyn
         ("data_sync", sync),
         ("analytics_processing", analytics),
     ];
-    Ok(named
-        .into_iter()
-        .map(|(queue, handler)| (queue.to_owned(), handler))
-        .collect())
+    Ok(named.into_iter().map(|(queue, handler)| (queue.to_owned(), handler)).collect())
 }

@@ -20,9 +20,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(json: &[u8], bytes_max: usize) -> R
     }
     let mut reader = serde_json::Deserializer::from_slice(json);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(at_path)?;
-    reader
-        .end()
-        .map_err(|e| Failure::new(format!("the payload is not one JSON value: {e}")))?;
+    reader.end().map_err(|e| Failure::new(format!("the payload is not one JSON value: {e}")))?;
     Ok(value)
 }
 

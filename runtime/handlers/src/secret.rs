@@ -18,10 +18,7 @@ impl Secret {
     /// The secret of the configuration or, without one, of the environment variable `env`. Empty counts as none.
     pub(crate) fn resolve(configured: Option<&Self>, env: &str) -> Option<Self> {
         let from_env = || std::env::var(env).ok().map(Self);
-        configured
-            .cloned()
-            .or_else(from_env)
-            .filter(|s| !s.0.is_empty())
+        configured.cloned().or_else(from_env).filter(|s| !s.0.is_empty())
     }
 
     pub(crate) fn expose(&self) -> &str {
@@ -51,9 +48,6 @@ mod tests {
 
     #[test]
     fn an_empty_secret_is_none() {
-        assert_eq!(
-            Secret::resolve(Some(&Secret::new("")), "KEW_TEST_UNSET"),
-            None
-        );
+        assert_eq!(Secret::resolve(Some(&Secret::new("")), "KEW_TEST_UNSET"), None);
     }
 }

@@ -12,20 +12,14 @@ const KEY: &str = "sk-very-secret";
 
 fn rewriter(server: &Server) -> Rewriter {
     let base_url = Some(format!("{}/v1", server.url));
-    let config = Config {
-        base_url,
-        key: Some(Secret::new(KEY)),
-        ..Config::default()
-    };
+    let config = Config { base_url, key: Some(Secret::new(KEY)), ..Config::default() };
     Rewriter::new(&config).unwrap()
 }
 
 async fn fails_with(status: u16, headers: &[(&'static str, &str)], body: &str) -> String {
     let server = Server::start(status, headers, body).await;
     let job = job("j-1", &json!({"text": "helo"}));
-    handle_one(&rewriter(&server), "ai_enhancement", job)
-        .await
-        .unwrap_err()
+    handle_one(&rewriter(&server), "ai_enhancement", job).await.unwrap_err()
 }
 
 #[tokio::test]
@@ -49,34 +43,17 @@ async fn a_text_comes_back_rewritten() {
 #[tokio::test]
 async fn without_a_server_the_failure_says_how_to_name_one() {
     let rewriter = Rewriter::new(&Config::default()).unwrap();
-    let failure = handle_one(
-        &rewriter,
-        "ai_enhancement",
-        job("j-1", &json!({"text": "x"})),
-    )
-    .await;
+    let failure = handle_one(&rewriter, "ai_enhancement", job("j-1", &json!({"text": "x"}))).await;
     let failure = failure.unwrap_err();
-    assert!(
-        failure.contains("base_url") && failure.contains("[ai]"),
-        "{failure}"
-    );
+    assert!(failure.contains("base_url") && failure.contains("[ai]"), "{failure}");
 }
 
 #[tokio::test]
 async fn without_a_key_the_failure_says_where_it_goes() {
     let base_url = Some("https://ai.example/v1".to_owned());
-    let config = Config {
-        base_url,
-        key_env: "KEW_TEST_NO_SUCH_KEY".into(),
-        ..Config::default()
-    };
+    let config = Config { base_url, key_env: "KEW_TEST_NO_SUCH_KEY".into(), ..Config::default() };
     let rewriter = Rewriter::new(&config).unwrap();
-    let failure = handle_one(
-        &rewriter,
-        "ai_enhancement",
-        job("j-1", &json!({"text": "x"})),
-    )
-    .await;
+    let failure = handle_one(&rewriter, "ai_enhancement", job("j-1", &json!({"text": "x"}))).await;
     let failure = failure.unwrap_err();
     assert!(failure.contains("KEW_TEST_NO_SUCH_KEY"), "{failure}");
 }
@@ -84,26 +61,15 @@ async fn without_a_key_the_failure_says_where_it_goes() {
 #[tokio::test]
 async fn a_busy_server_is_quoted_with_its_retry_after() {
     let failure = fails_with(429, &[("retry-after", "12")], "slow down").await;
-    assert!(
-        failure.contains("429") && failure.contains("retry after 12"),
-        "{failure}"
-    );
+    assert!(failure.contains("429") && failure.contains("retry after 12"), "{failure}");
     assert!(fails_with(503, &[], "").await.contains("503"));
 }
 
 #[tokio::test]
 async fn an_answer_that_is_no_completion_is_a_failure() {
-    assert!(
-        fails_with(200, &[], "<html>")
-            .await
-            .contains("no chat completion")
-    );
+    assert!(fails_with(200, &[], "<html>").await.contains("no chat completion"));
     let empty = json!({"choices": []}).to_string();
-    assert!(
-        fails_with(200, &[], &empty)
-            .await
-            .contains("without a text")
-    );
+    assert!(fails_with(200, &[], &empty).await.contains("without a text"));
 }
 
 #[tokio::test]
@@ -124,8 +90,6 @@ async fn the_key_is_in_no_failure_and_no_debug() {
 async fn a_misspelt_field_is_named() {
     let rewriter = Rewriter::new(&Config::default()).unwrap();
     let job = job("j-1", &json!({"text": "x", "instructions": "y"}));
-    let failure = handle_one(&rewriter, "ai_enhancement", job)
-        .await
-        .unwrap_err();
+    let failure = handle_one(&rewriter, "ai_enhancement", job).await.unwrap_err();
     assert!(failure.contains("instructions"), "{failure}");
 }

@@ -10,26 +10,17 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 fn batch(points: &[Value]) -> Delivery {
-    let jobs = points
-        .iter()
-        .enumerate()
-        .map(|(n, point)| job(&format!("e-{n}"), point))
-        .collect();
+    let jobs = points.iter().enumerate().map(|(n, point)| job(&format!("e-{n}"), point)).collect();
     delivery("analytics_processing", jobs)
 }
 
 fn points() -> [Value; 2] {
-    [
-        json!({"blobs": ["view", null], "doubles": [1.5], "indexes": ["ada"]}),
-        json!({"doubles": [2]}),
-    ]
+    [json!({"blobs": ["view", null], "doubles": [1.5], "indexes": ["ada"]}), json!({"doubles": [2]})]
 }
 
 fn stored(dir: &tempfile::TempDir) -> i64 {
     let table = Connection::open(dir.path().join("analytics.sqlite")).unwrap();
-    table
-        .query_row("SELECT COUNT(*) FROM event", [], |row| row.get(0))
-        .unwrap()
+    table.query_row("SELECT COUNT(*) FROM event", [], |row| row.get(0)).unwrap()
 }
 
 #[tokio::test]
@@ -39,10 +30,7 @@ async fn the_same_batch_delivered_twice_is_stored_once() {
     for _ in 0..2 {
         let (answer, outcomes) = handle(&events, &batch(&points())).await;
         assert_eq!(answer, Ok(()));
-        assert!(
-            outcomes.is_empty(),
-            "unreported jobs are completed by the answer: {outcomes:?}"
-        );
+        assert!(outcomes.is_empty(), "unreported jobs are completed by the answer: {outcomes:?}");
     }
     assert_eq!(stored(&dir), 2);
 }
@@ -72,10 +60,7 @@ async fn a_bad_point_fails_alone() {
 async fn a_relay_gets_the_batch_with_its_id() {
     let server = Server::start(202, &[], "").await;
     let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        base_url: Some(server.url.clone()),
-        ..Config::default()
-    };
+    let config = Config { base_url: Some(server.url.clone()), ..Config::default() };
     let events = Events::new(&config, dir.path()).unwrap();
     assert_eq!(handle(&events, &batch(&points())).await.0, Ok(()));
     let seen = &server.seen()[0];
@@ -91,10 +76,7 @@ async fn a_relay_gets_the_batch_with_its_id() {
 async fn a_relay_that_refuses_fails_the_batch() {
     let server = Server::start(500, &[], "no").await;
     let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        base_url: Some(server.url.clone()),
-        ..Config::default()
-    };
+    let config = Config { base_url: Some(server.url.clone()), ..Config::default() };
     let events = Events::new(&config, dir.path()).unwrap();
     let failure = handle(&events, &batch(&points())).await.0.unwrap_err();
     assert!(failure.0.contains("500"), "{failure}");
@@ -104,10 +86,7 @@ async fn a_relay_that_refuses_fails_the_batch() {
 async fn a_batch_of_bad_points_alone_asks_nobody() {
     let server = Server::start(500, &[], "no").await;
     let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        base_url: Some(server.url.clone()),
-        ..Config::default()
-    };
+    let config = Config { base_url: Some(server.url.clone()), ..Config::default() };
     let events = Events::new(&config, dir.path()).unwrap();
     assert_eq!(handle(&events, &batch(&[json!([1, 2])])).await.0, Ok(()));
     assert!(server.seen().is_empty());

@@ -9,13 +9,7 @@ fn an_empty_configuration_gives_all_five_handlers() {
     let config: Config = toml::from_str("").unwrap();
     let all = handlers(&config, &dir.path().join("new")).unwrap();
     let queues: Vec<&str> = all.keys().map(String::as_str).collect();
-    let expected = [
-        "ai_enhancement",
-        "analytics_processing",
-        "data_sync",
-        "email_notification",
-        "pdf_generation",
-    ];
+    let expected = ["ai_enhancement", "analytics_processing", "data_sync", "email_notification", "pdf_generation"];
     assert_eq!(queues, expected);
 }
 
@@ -42,9 +36,7 @@ fn plain_http_to_another_machine_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     for section in ["ai", "sync", "analytics"] {
         let text = format!("[{section}]\nbase_url = \"http://other.example\"");
-        let error = handlers(&toml::from_str(&text).unwrap(), dir.path())
-            .err()
-            .unwrap();
+        let error = handlers(&toml::from_str(&text).unwrap(), dir.path()).err().unwrap();
         assert!(error.to_string().contains("must be https"), "{error}");
         assert_eq!(error.section, section);
     }
@@ -53,8 +45,5 @@ fn plain_http_to_another_machine_is_refused() {
 #[test]
 fn the_example_states_every_default() {
     let example = include_str!("../examples/handlers.toml");
-    assert_eq!(
-        toml::from_str::<Config>(example).unwrap(),
-        Config::default()
-    );
+    assert_eq!(toml::from_str::<Config>(example).unwrap(), Config::default());
 }

@@ -73,67 +73,38 @@ async fn content(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
 
 fn mailer(port: u16, dir: &tempfile::TempDir) -> Mailer {
     let (host, port) = (Some("127.0.0.1".to_owned()), Some(port));
-    let config = Config {
-        host,
-        port,
-        security: Security::None,
-        ..Config::default()
-    };
+    let config = Config { host, port, security: Security::None, ..Config::default() };
     Mailer::new(&config, dir.path()).unwrap()
 }
 
 fn mail(id: &str, to: &str) -> Job {
-    job(
-        id,
-        &json!({"to": to, "subject": format!("For {to}"), "text": "Hello."}),
-    )
+    job(id, &json!({"to": to, "subject": format!("For {to}"), "text": "Hello."}))
 }
 
 fn batch(mails: &[(&str, &str)]) -> Delivery {
-    delivery(
-        "email_notification",
-        mails.iter().map(|(id, to)| mail(id, to)).collect(),
-    )
+    delivery("email_notification", mails.iter().map(|(id, to)| mail(id, to)).collect())
 }
 
 #[tokio::test]
 async fn a_refused_recipient_costs_nobody_else_their_mail() {
     let (port, seen) = smtp().await;
     let dir = tempfile::tempdir().unwrap();
-    let batch = batch(&[
-        ("1", "a@x.example"),
-        ("2", "refused@x.example"),
-        ("3", "c@x.example"),
-    ]);
+    let batch = batch(&[("1", "a@x.example"), ("2", "refused@x.example"), ("3", "c@x.example")]);
     let (answer, outcomes) = handle(&mailer(port, &dir), &batch).await;
     assert_eq!(answer, Ok(()));
-    assert!(
-        outcomes["1"].is_ok() && outcomes["3"].is_ok(),
-        "{outcomes:?}"
-    );
+    assert!(outcomes["1"].is_ok() && outcomes["3"].is_ok(), "{outcomes:?}");
     let refused = outcomes["2"].as_ref().unwrap_err();
-    assert!(
-        refused.0.contains("550") && refused.0.contains("no such mailbox"),
-        "{refused}"
-    );
+    assert!(refused.0.contains("550") && refused.0.contains("no such mailbox"), "{refused}");
     let seen = seen.lock().unwrap();
     assert_eq!((seen.connections, seen.mails.len()), (1, 2));
-    assert!(
-        seen.mails[0].contains("Message-ID: <1@localhost>"),
-        "{}",
-        seen.mails[0]
-    );
+    assert!(seen.mails[0].contains("Message-ID: <1@localhost>"), "{}", seen.mails[0]);
 }
 
 #[tokio::test]
 async fn a_broken_connection_fails_only_what_was_not_sent() {
     let (port, seen) = smtp().await;
     let dir = tempfile::tempdir().unwrap();
-    let batch = batch(&[
-        ("1", "a@x.example"),
-        ("2", "drop@x.example"),
-        ("3", "c@x.example"),
-    ]);
+    let batch = batch(&[("1", "a@x.example"), ("2", "drop@x.example"), ("3", "c@x.example")]);
     let (answer, outcomes) = handle(&mailer(port, &dir), &batch).await;
     let Failure(text) = answer.unwrap_err();
     assert!(text.contains("lost the connection"), "{text}");
@@ -149,10 +120,7 @@ async fn a_mail_that_cannot_be_built_fails_alone() {
     let batch = batch(&[("1", "nobody"), ("2", "b@x.example")]);
     let (answer, outcomes) = handle(&mailer(port, &dir), &batch).await;
     assert_eq!(answer, Ok(()));
-    assert!(
-        outcomes["1"].is_err() && outcomes["2"].is_ok(),
-        "{outcomes:?}"
-    );
+    assert!(outcomes["1"].is_err() && outcomes["2"].is_ok(), "{outcomes:?}");
     assert_eq!(seen.lock().unwrap().mails.len(), 1);
 }
 
@@ -172,11 +140,7 @@ async fn a_server_without_starttls_gets_nothing() {
     let (port, seen) = smtp().await;
     let dir = tempfile::tempdir().unwrap();
     let (host, port) = (Some("127.0.0.1".to_owned()), Some(port));
-    let config = Config {
-        host,
-        port,
-        ..Config::default()
-    };
+    let config = Config { host, port, ..Config::default() };
     let mailer = Mailer::new(&config, dir.path()).unwrap();
     let (answer, _) = handle(&mailer, &batch(&[("1", "a@x.example")])).await;
     assert!(answer.unwrap_err().0.contains("STARTTLS"));
@@ -193,22 +157,14 @@ async fn without_a_server_a_mail_becomes_a_file() {
     assert_eq!(answer, Ok(()));
     assert!(outcomes["j-1"].is_ok());
     let text = std::fs::read_to_string(dir.path().join("mail/j-1.eml")).unwrap();
-    assert!(
-        text.contains("multipart/alternative") && text.contains("Message-ID: <j-1@"),
-        "{text}"
-    );
+    assert!(text.contains("multipart/alternative") && text.contains("Message-ID: <j-1@"), "{text}");
 }
 
 #[test]
 fn a_password_is_not_sent_in_the_clear() {
     let dir = tempfile::tempdir().unwrap();
     let (host, username) = (Some("mail.example".to_owned()), Some("u".to_owned()));
-    let config = Config {
-        host,
-        username,
-        security: Security::None,
-        ..Config::default()
-    };
+    let config = Config { host, username, security: Security::None, ..Config::default() };
     let error = Mailer::new(&config, dir.path()).unwrap_err().to_string();
     assert!(error.contains("in the clear"), "{error}");
 }

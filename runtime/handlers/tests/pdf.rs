@@ -22,10 +22,7 @@ fn rendered(json: &[u8]) -> Pdf {
 }
 
 fn text(pdf: &Pdf, page: u32) -> String {
-    Document::load_mem(&pdf.bytes)
-        .unwrap()
-        .extract_text(&[page])
-        .unwrap()
+    Document::load_mem(&pdf.bytes).unwrap().extract_text(&[page]).unwrap()
 }
 
 /// The child as a program of its own.
@@ -34,14 +31,7 @@ fn child() -> Vec<String> {
 }
 
 fn pdfs(command: Vec<String>, dir: &tempfile::TempDir) -> Pdfs {
-    Pdfs::new(
-        &Config {
-            command,
-            ..Config::default()
-        },
-        dir.path(),
-    )
-    .unwrap()
+    Pdfs::new(&Config { command, ..Config::default() }, dir.path()).unwrap()
 }
 
 #[test]
@@ -96,17 +86,8 @@ fn every_section_is_on_a_page() {
 fn the_file_says_whose_resume_it_is_and_in_which_language() {
     let pdf = rendered(THREE_PAGES);
     let document = Document::load_mem(&pdf.bytes).unwrap();
-    let info = document
-        .trailer
-        .get(b"Info")
-        .unwrap()
-        .as_reference()
-        .unwrap();
-    let title = document
-        .get_dictionary(info)
-        .unwrap()
-        .get(b"Title")
-        .unwrap();
+    let info = document.trailer.get(b"Info").unwrap().as_reference().unwrap();
+    let title = document.get_dictionary(info).unwrap().get(b"Title").unwrap();
     let title = lopdf::decode_text_string(title).unwrap();
     assert_eq!(title, "Prof. Dr. Agnieszka Wiśniewska-Ødegård – Résumé");
     let language = lopdf::decode_text_string(document.catalog().unwrap().get(b"Lang").unwrap());
@@ -126,15 +107,8 @@ fn links_can_be_clicked() {
         String::from_utf8(action.get(b"URI").unwrap().as_str().unwrap().to_vec()).unwrap()
     };
     let targets: Vec<String> = links.iter().map(uri).collect();
-    for target in [
-        "mailto:mira@okonkwo.example",
-        "tel:+46701740635",
-        "https://fjordbank.example",
-    ] {
-        assert!(
-            targets.iter().any(|t| t == target),
-            "{target} is not in {targets:?}"
-        );
+    for target in ["mailto:mira@okonkwo.example", "tel:+46701740635", "https://fjordbank.example"] {
+        assert!(targets.iter().any(|t| t == target), "{target} is not in {targets:?}");
     }
 }
 
@@ -144,23 +118,14 @@ fn a_link_leads_to_the_web_or_nowhere() {
     let pdf = rendered(json.to_string().as_bytes());
     let document = Document::load_mem(&pdf.bytes).unwrap();
     let page = *document.get_pages().values().next().unwrap();
-    assert!(
-        document
-            .get_page_annotations(page)
-            .unwrap_or_default()
-            .is_empty()
-    );
+    assert!(document.get_page_annotations(page).unwrap_or_default().is_empty());
 }
 
 #[test]
 fn a_language_brings_its_headings_and_months() {
-    let json =
-        json!({"language": "de", "resume": {"work": [{"name": "A", "startDate": "2020-03"}]}});
+    let json = json!({"language": "de", "resume": {"work": [{"name": "A", "startDate": "2020-03"}]}});
     let text = text(&rendered(json.to_string().as_bytes()), 1);
-    assert!(
-        text.contains("BERUFSERFAHRUNG") && text.contains("März") && text.contains("heute"),
-        "{text}"
-    );
+    assert!(text.contains("BERUFSERFAHRUNG") && text.contains("März") && text.contains("heute"), "{text}");
 }
 
 #[test]
@@ -227,9 +192,7 @@ async fn a_job_becomes_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let payload: Value = serde_json::from_slice(ONE_PAGE).unwrap();
     let job = job("j-1", &payload);
-    let done = handle_one(&pdfs(child(), &dir), "pdf_generation", job)
-        .await
-        .unwrap();
+    let done = handle_one(&pdfs(child(), &dir), "pdf_generation", job).await.unwrap();
     let path = dir.path().join("pdf/j-1.pdf");
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(done["path"], path.to_str().unwrap());
@@ -242,30 +205,17 @@ async fn a_job_becomes_a_file() {
 #[tokio::test]
 async fn a_wrong_field_is_named_by_its_path() {
     let dir = tempfile::tempdir().unwrap();
-    let job = job(
-        "j-1",
-        &json!({"resume": {"skills": [{"keywords": "Rust"}]}}),
-    );
-    let failure = handle_one(&pdfs(child(), &dir), "pdf_generation", job)
-        .await
-        .unwrap_err();
+    let job = job("j-1", &json!({"resume": {"skills": [{"keywords": "Rust"}]}}));
+    let failure = handle_one(&pdfs(child(), &dir), "pdf_generation", job).await.unwrap_err();
     assert!(failure.contains("resume.skills[0].keywords"), "{failure}");
-    assert_eq!(
-        std::fs::read_dir(dir.path().join("pdf")).unwrap().count(),
-        0
-    );
+    assert_eq!(std::fs::read_dir(dir.path().join("pdf")).unwrap().count(), 0);
 }
 
 #[tokio::test]
 async fn a_payload_over_the_limit_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let job = job(
-        "j-1",
-        &json!({"basics": {"summary": "x".repeat(300 << 10)}}),
-    );
-    let failure = handle_one(&pdfs(child(), &dir), "pdf_generation", job)
-        .await
-        .unwrap_err();
+    let job = job("j-1", &json!({"basics": {"summary": "x".repeat(300 << 10)}}));
+    let failure = handle_one(&pdfs(child(), &dir), "pdf_generation", job).await.unwrap_err();
     assert!(failure.contains("at most 262144"), "{failure}");
 }
 
@@ -274,9 +224,7 @@ async fn a_renderer_that_dies_is_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     let command = ["sh", "-c", "kill -9 $$"].map(str::to_owned).to_vec();
     let job = job("j-1", &json!({"basics": {"name": "A"}}));
-    let failure = handle_one(&pdfs(command, &dir), "pdf_generation", job)
-        .await
-        .unwrap_err();
+    let failure = handle_one(&pdfs(command, &dir), "pdf_generation", job).await.unwrap_err();
     assert!(failure.contains("the renderer died"), "{failure}");
 }
 
@@ -288,10 +236,7 @@ async fn dropping_the_future_kills_the_child() {
     let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; exec sleep 600");
     let dir = tempfile::tempdir().unwrap();
     let pdfs = pdfs(vec!["bash".into(), "-c".into(), script], &dir);
-    let delivery = delivery(
-        "pdf_generation",
-        vec![job("j-1", &json!({"basics": {"name": "A"}}))],
-    );
+    let delivery = delivery("pdf_generation", vec![job("j-1", &json!({"basics": {"name": "A"}}))]);
     let report = Report::default();
     let mut work = pdfs.handle(&delivery, &report);
     let mut life = tokio::select! {

@@ -19,7 +19,7 @@ pub(super) fn choose(queues: &Queues, outlook: &Outlook, wanted: &[String], now_
         .filter(|(policy, queue)| due_ms(policy, queue, now_ms) == Some(now_ms))
         .map(|(policy, queue)| (rank(policy, queue, now_ms), policy, queue))
         .collect();
-    ranked.sort_by(|a, b| b.0.cmp(&a.0));
+    ranked.sort_by_key(|(rank, ..)| std::cmp::Reverse(*rank));
     let (_, policy, best) = ranked.first()?;
     // Whatever waits in the best queue has at least its base level; only above all others may several be taken at once.
     let second = ranked.get(1).map(|(rank, ..)| rank.0);
@@ -98,8 +98,14 @@ mod tests {
     #[test]
     fn the_higher_priority_goes_first_until_the_lower_has_aged() {
         let sync = || waiting("data_sync", 0, 1);
-        assert_eq!(chosen(vec![sync(), waiting("pdf_generation", 10_000, 1)], 10_000).as_deref(), Some("pdf_generation"));
-        assert_eq!(chosen(vec![sync(), waiting("pdf_generation", 59_999, 1)], 59_999).as_deref(), Some("pdf_generation"));
+        assert_eq!(
+            chosen(vec![sync(), waiting("pdf_generation", 10_000, 1)], 10_000).as_deref(),
+            Some("pdf_generation")
+        );
+        assert_eq!(
+            chosen(vec![sync(), waiting("pdf_generation", 59_999, 1)], 59_999).as_deref(),
+            Some("pdf_generation")
+        );
         // After 60 s the low one has risen two levels: equal, and it has waited longer.
         assert_eq!(chosen(vec![sync(), waiting("pdf_generation", 60_000, 1)], 60_000).as_deref(), Some("data_sync"));
     }

@@ -292,9 +292,11 @@ impl Writer {
     /// When something falls due without being asked.
     fn next_ms(&self, outlook: &Outlook, now_ms: u64) -> u64 {
         let deadlines = self.waiting.iter().map(Waiting::deadline_ms);
-        let due = self.waiting.iter().filter(|waiting| 0 < waiting.pull.slots).filter_map(|waiting| {
-            offer::next_due_ms(&self.queues, outlook, &waiting.pull.queues, now_ms)
-        });
+        let due = self
+            .waiting
+            .iter()
+            .filter(|waiting| 0 < waiting.pull.slots)
+            .filter_map(|waiting| offer::next_due_ms(&self.queues, outlook, &waiting.pull.queues, now_ms));
         deadlines.chain(due).chain(outlook.next_lease_ms).min().unwrap_or(u64::MAX)
     }
 }
@@ -327,12 +329,7 @@ fn grant(claim: Claim, claimed: Claimed, timeout_ms: u64, lease_ms: u64) -> Gran
 }
 
 /// When a redriven job may be claimed: it waits for its queue's next tick, as a new one would.
-async fn ready_after_redrive(
-    reader: Arc<Mutex<Box<dyn Reader>>>,
-    queues: Arc<Queues>,
-    job: &str,
-    now_ms: u64,
-) -> u64 {
+async fn ready_after_redrive(reader: Arc<Mutex<Box<dyn Reader>>>, queues: Arc<Queues>, job: &str, now_ms: u64) -> u64 {
     let query = Query::Job { job: job.to_owned() };
     let policy = match reader.lock().await.read(&query).await {
         Ok(Rows::Jobs(jobs)) => jobs.first().and_then(|job| queues.get(&job.queue)),

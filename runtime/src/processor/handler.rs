@@ -83,9 +83,5 @@ impl Report {
 pub trait Handler: Send + Sync {
     /// Does the work of `delivery` and reports each job's outcome. On return, jobs without a report are completed
     /// with a `null` result (`Ok`) or failed alike (`Err`).
-    fn handle<'a>(
-        &'a self,
-        delivery: &'a Delivery,
-        report: &'a Report,
-    ) -> BoxFuture<'a, Result<(), Failure>>;
+    fn handle<'a>(&'a self, delivery: &'a Delivery, report: &'a Report) -> BoxFuture<'a, Result<(), Failure>>;
 }

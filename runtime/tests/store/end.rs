@@ -169,3 +169,25 @@ fn depths_count_who_waits_and_who_is_processed() {
     let full = Depth { queue: "q".into(), waiting: 2, processing: 1, oldest_created_ms: Some(1), paused: false };
     assert_eq!(depths, [empty, full]);
 }
+
+#[test]
+fn a_job_that_completed_or_was_cancelled_leaves_its_row_and_its_end_and_nothing_else() {
+    let mut bench = Bench::new();
+    for id in ["done", "cancelled"] {
+        bench.enqueue(once(id, id, "print", 0));
+    }
+    for lease in bench.claim(Claim { max: 2, ..claim(0) }) {
+        bench.settle(fail(&lease, Then::RetryAt(1), 1));
+    }
+    let again = bench.claim(claim(2)).remove(0);
+    bench.settle(complete(&again, 3));
+    bench.cancel("cancelled", 3);
+    bench.one(Command::Prune { now_ms: 100 });
+    let connection = rusqlite::Connection::open(bench.path()).unwrap();
+    let left = |table: &str| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        connection.query_row(&sql, [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    assert_eq!((left("job_status"), left("job_end")), (2, 2));
+    assert_eq!((left("live"), left("failed_attempt"), left("dead_letter"), left("idempotency")), (0, 0, 0, 0));
+}

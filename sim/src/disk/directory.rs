@@ -38,9 +38,7 @@ impl Directory {
 
     /// All names and files there are now, by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Inode)> {
-        self.live
-            .iter()
-            .map(|(name, inode)| (name.as_str(), *inode))
+        self.live.iter().map(|(name, inode)| (name.as_str(), *inode))
     }
 
     /// Gives a file a name.
@@ -75,14 +73,8 @@ impl Directory {
 
     /// Whether a file has a name, or may have one after a power cut.
     pub(super) fn may_name(&self, inode: Inode) -> bool {
-        self.live
-            .values()
-            .chain(self.durable.values())
-            .any(|named| *named == inode)
-            || self
-                .unsynced
-                .iter()
-                .any(|change| matches!(change, Change::Link(_, i) if *i == inode))
+        self.live.values().chain(self.durable.values()).any(|named| *named == inode)
+            || self.unsynced.iter().any(|change| matches!(change, Change::Link(_, i) if *i == inode))
     }
 
     fn record(&mut self, change: Change) {
@@ -95,14 +87,8 @@ impl Directory {
 
     /// Keeps only what leads from the durable names to the live ones.
     fn fold(&mut self) {
-        let gone = self
-            .durable
-            .keys()
-            .filter(|name| !self.live.contains_key(*name));
-        let made = self
-            .live
-            .iter()
-            .filter(|(name, inode)| self.durable.get(*name) != Some(inode));
+        let gone = self.durable.keys().filter(|name| !self.live.contains_key(*name));
+        let made = self.live.iter().filter(|(name, inode)| self.durable.get(*name) != Some(inode));
         self.unsynced = gone
             .map(|name| Change::Unlink(name.clone()))
             .chain(made.map(|(name, inode)| Change::Link(name.clone(), *inode)))
@@ -126,11 +112,7 @@ mod tests {
 
     #[test]
     fn folded_changes_lead_to_the_same_names() {
-        let odds = Odds {
-            new_ppm: 1_000_000,
-            torn_ppm: 0,
-            garbage_ppm: 0,
-        };
+        let odds = Odds { new_ppm: 1_000_000, torn_ppm: 0, garbage_ppm: 0 };
         let mut rng = Rng::new(1);
         let mut directory = Directory::default();
         for name in ["kept", "removed", "replaced"] {
@@ -146,17 +128,8 @@ mod tests {
         directory.link("made", 201);
         directory.fold();
         let live = directory.live.clone();
-        directory.cut(
-            Loss::Subset {
-                sector_bytes: 512,
-                odds,
-            },
-            &mut rng,
-        );
+        directory.cut(Loss::Subset { sector_bytes: 512, odds }, &mut rng);
         assert_eq!(directory.live, live);
-        assert!(
-            !directory.may_name(199),
-            "a journal long deleted is forgotten"
-        );
+        assert!(!directory.may_name(199), "a journal long deleted is forgotten");
     }
 }

@@ -70,13 +70,7 @@ impl File {
             Loss::KeepAll => self.sync(),
             Loss::Subset { sector_bytes, odds } => {
                 let sector = sector_bytes.max(1) as usize;
-                Scatter {
-                    sector,
-                    odds,
-                    geometry,
-                    rng,
-                }
-                .run(&mut self.durable, &self.unsynced);
+                Scatter { sector, odds, geometry, rng }.run(&mut self.durable, &self.unsynced);
                 self.unsynced.clear();
             }
         }
@@ -172,62 +166,24 @@ mod tests {
         file.write(0, &OLD);
         file.sync();
         file.write(0, &NEW[..write]);
-        let geometry = Geometry {
-            powersafe_overwrite,
-            ..Geometry::default()
-        };
-        file.cut(
-            Loss::Subset {
-                sector_bytes: 512,
-                odds,
-            },
-            geometry,
-            &mut Rng::new(1),
-        );
+        let geometry = Geometry { powersafe_overwrite, ..Geometry::default() };
+        file.cut(Loss::Subset { sector_bytes: 512, odds }, geometry, &mut Rng::new(1));
         file.live().to_vec()
     }
 
     #[test]
     fn a_sector_is_old_or_new_or_torn_from_its_start() {
-        let none = Odds {
-            new_ppm: 0,
-            torn_ppm: 0,
-            garbage_ppm: 0,
-        };
+        let none = Odds { new_ppm: 0, torn_ppm: 0, garbage_ppm: 0 };
         assert_eq!(cut(none, false, 1024), OLD);
-        assert_eq!(
-            cut(
-                Odds {
-                    new_ppm: 1_000_000,
-                    ..none
-                },
-                false,
-                1024
-            ),
-            NEW
-        );
-        let torn = cut(
-            Odds {
-                torn_ppm: 1_000_000,
-                ..none
-            },
-            false,
-            512,
-        );
+        assert_eq!(cut(Odds { new_ppm: 1_000_000, ..none }, false, 1024), NEW);
+        let torn = cut(Odds { torn_ppm: 1_000_000, ..none }, false, 512);
         let tear = torn.iter().position(|byte| *byte == b'o').expect("a tear");
-        assert!(
-            tear > 0 && tear < 512 && torn[tear..] == OLD[tear..],
-            "{tear}"
-        );
+        assert!(tear > 0 && tear < 512 && torn[tear..] == OLD[tear..], "{tear}");
     }
 
     #[test]
     fn garbage_spares_its_neighbours_only_by_promise() {
-        let garbage = Odds {
-            new_ppm: 0,
-            torn_ppm: 0,
-            garbage_ppm: 1_000_000,
-        };
+        let garbage = Odds { new_ppm: 0, torn_ppm: 0, garbage_ppm: 1_000_000 };
         assert_eq!(cut(garbage, true, 100)[100..], OLD[100..]);
         let spoilt = cut(garbage, false, 100);
         assert_ne!(spoilt[100..512], OLD[100..512]);

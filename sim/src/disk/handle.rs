@@ -6,9 +6,9 @@ use std::ffi::c_int;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::ffi::{
-    SQLITE_IOERR_CHECKRESERVEDLOCK, SQLITE_IOERR_FSTAT, SQLITE_IOERR_LOCK, SQLITE_IOERR_SHMLOCK,
-    SQLITE_IOERR_SHMMAP, SQLITE_LOCK_NONE, SQLITE_OPEN_CREATE, SQLITE_OPEN_DELETEONCLOSE,
-    SQLITE_OPEN_MAIN_JOURNAL, SQLITE_OPEN_SUPER_JOURNAL, SQLITE_OPEN_WAL,
+    SQLITE_IOERR_CHECKRESERVEDLOCK, SQLITE_IOERR_FSTAT, SQLITE_IOERR_LOCK, SQLITE_IOERR_SHMLOCK, SQLITE_IOERR_SHMMAP,
+    SQLITE_LOCK_NONE, SQLITE_OPEN_CREATE, SQLITE_OPEN_DELETEONCLOSE, SQLITE_OPEN_MAIN_JOURNAL,
+    SQLITE_OPEN_SUPER_JOURNAL, SQLITE_OPEN_WAL,
 };
 
 use super::Geometry;
@@ -64,11 +64,7 @@ impl Handle {
     /// and goes with the handle: no crash leaves any of it behind.
     pub(super) fn temporary() -> Result<Self, c_int> {
         let disk = Arc::new(Mutex::new(State::new(0, Geometry::default())));
-        Self::open(
-            disk,
-            "temporary",
-            SQLITE_OPEN_CREATE | SQLITE_OPEN_DELETEONCLOSE,
-        )
+        Self::open(disk, "temporary", SQLITE_OPEN_CREATE | SQLITE_OPEN_DELETEONCLOSE)
     }
 
     /// Whether the boot it belongs to is over.
@@ -100,9 +96,7 @@ impl Handle {
 
     pub(super) fn len(&self) -> Result<usize, c_int> {
         let mut state = lock(&self.disk);
-        let node = state
-            .node(self.boot, self.inode)
-            .ok_or(SQLITE_IOERR_FSTAT)?;
+        let node = state.node(self.boot, self.inode).ok_or(SQLITE_IOERR_FSTAT)?;
         Ok(node.file.live().len())
     }
 
@@ -120,9 +114,7 @@ impl Handle {
 
     pub(super) fn is_reserved(&self) -> Result<bool, c_int> {
         let mut state = lock(&self.disk);
-        let node = state
-            .node(self.boot, self.inode)
-            .ok_or(SQLITE_IOERR_CHECKRESERVEDLOCK)?;
+        let node = state.node(self.boot, self.inode).ok_or(SQLITE_IOERR_CHECKRESERVEDLOCK)?;
         Ok(node.locks.reserved())
     }
 
@@ -130,9 +122,7 @@ impl Handle {
     /// after a crash too, because the handle owns its share.
     pub(super) fn map(&mut self, region: usize, extend: bool) -> Result<Option<*mut u64>, c_int> {
         let mut state = lock(&self.disk);
-        let node = state
-            .node(self.boot, self.inode)
-            .ok_or(SQLITE_IOERR_SHMMAP)?;
+        let node = state.node(self.boot, self.inode).ok_or(SQLITE_IOERR_SHMMAP)?;
         let index = self.wal_index.get_or_insert_with(|| {
             let index = node.wal_index.upgrade().unwrap_or_default();
             node.wal_index = Arc::downgrade(&index);
@@ -142,12 +132,7 @@ impl Handle {
     }
 
     /// Takes locks in the WAL's shared memory, shared or exclusive.
-    pub(super) fn wal_lock(
-        &mut self,
-        slot: usize,
-        count: usize,
-        shared: bool,
-    ) -> Result<(), c_int> {
+    pub(super) fn wal_lock(&mut self, slot: usize, count: usize, shared: bool) -> Result<(), c_int> {
         if self.is_dead() {
             return Err(SQLITE_IOERR_SHMLOCK);
         }
@@ -180,7 +165,5 @@ impl Drop for Handle {
 }
 
 fn index_of(index: &Arc<Mutex<WalIndex>>) -> MutexGuard<'_, WalIndex> {
-    index
-        .lock()
-        .expect("nothing panics while it holds a WAL index")
+    index.lock().expect("nothing panics while it holds a WAL index")
 }

@@ -9,8 +9,8 @@ use std::slice;
 use std::sync::atomic::{Ordering, fence};
 
 use rusqlite::ffi::{
-    SQLITE_IOCAP_POWERSAFE_OVERWRITE, SQLITE_IOERR_SHMMAP, SQLITE_IOERR_TRUNCATE, SQLITE_NOTFOUND,
-    SQLITE_OK, SQLITE_SHM_SHARED, SQLITE_SHM_UNLOCK, sqlite3_file, sqlite3_io_methods,
+    SQLITE_IOCAP_POWERSAFE_OVERWRITE, SQLITE_IOERR_SHMMAP, SQLITE_IOERR_TRUNCATE, SQLITE_NOTFOUND, SQLITE_OK,
+    SQLITE_SHM_SHARED, SQLITE_SHM_UNLOCK, sqlite3_file, sqlite3_io_methods,
 };
 
 use super::handle::Handle;
@@ -62,10 +62,7 @@ pub(super) fn code(result: Result<(), c_int>) -> c_int {
 }
 
 fn unsigned(number: impl TryInto<usize>) -> usize {
-    number
-        .try_into()
-        .ok()
-        .expect("SQLite passes no negative offset, length or slot")
+    number.try_into().ok().expect("SQLite passes no negative offset, length or slot")
 }
 
 unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
@@ -77,37 +74,19 @@ unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
     SQLITE_OK
 }
 
-unsafe extern "C" fn read(
-    file: *mut sqlite3_file,
-    buffer: *mut c_void,
-    len: c_int,
-    offset: i64,
-) -> c_int {
+unsafe extern "C" fn read(file: *mut sqlite3_file, buffer: *mut c_void, len: c_int, offset: i64) -> c_int {
     // SAFETY: `buffer` has room for `len` bytes, which SQLite may have left uninitialised: they
     // are made zeros before a reference to them exists.
     let (handle, buffer) = unsafe {
         ptr::write_bytes(buffer.cast::<u8>(), 0, unsigned(len));
-        (
-            handle(file),
-            slice::from_raw_parts_mut(buffer.cast::<u8>(), unsigned(len)),
-        )
+        (handle(file), slice::from_raw_parts_mut(buffer.cast::<u8>(), unsigned(len)))
     };
     code(handle.read(unsigned(offset), buffer))
 }
 
-unsafe extern "C" fn write(
-    file: *mut sqlite3_file,
-    bytes: *const c_void,
-    len: c_int,
-    offset: i64,
-) -> c_int {
+unsafe extern "C" fn write(file: *mut sqlite3_file, bytes: *const c_void, len: c_int, offset: i64) -> c_int {
     // SAFETY: `bytes` points to `len` bytes that nobody changes during the call.
-    let (handle, bytes) = unsafe {
-        (
-            handle(file),
-            slice::from_raw_parts(bytes.cast::<u8>(), unsigned(len)),
-        )
-    };
+    let (handle, bytes) = unsafe { (handle(file), slice::from_raw_parts(bytes.cast::<u8>(), unsigned(len))) };
     code(handle.write(unsigned(offset), bytes))
 }
 
@@ -144,11 +123,7 @@ unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
 unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_int) -> c_int {
     // SAFETY: SQLite passes an open file, and `out` points to its own variable.
     let (handle, out) = unsafe { (handle(file), &mut *out) };
-    code(
-        handle
-            .is_reserved()
-            .map(|reserved| *out = c_int::from(reserved)),
-    )
+    code(handle.is_reserved().map(|reserved| *out = c_int::from(reserved)))
 }
 
 unsafe extern "C" fn file_control(_: *mut sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
@@ -184,12 +159,7 @@ unsafe extern "C" fn shm_map(
     code(mapped.map(|start| *out = start.map_or(ptr::null_mut(), <*mut u64>::cast)))
 }
 
-unsafe extern "C" fn shm_lock(
-    file: *mut sqlite3_file,
-    slot: c_int,
-    count: c_int,
-    flags: c_int,
-) -> c_int {
+unsafe extern "C" fn shm_lock(file: *mut sqlite3_file, slot: c_int, count: c_int, flags: c_int) -> c_int {
     let (slot, count) = (unsigned(slot), unsigned(count));
     // SAFETY: SQLite passes an open file.
     let handle = unsafe { handle(file) };

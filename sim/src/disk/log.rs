@@ -35,11 +35,7 @@ pub(super) struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            entries: Vec::new(),
-            bytes: Vec::new(),
-            fold_bytes: FOLD_BYTES,
-        }
+        Self { entries: Vec::new(), bytes: Vec::new(), fold_bytes: FOLD_BYTES }
     }
 }
 
@@ -48,10 +44,7 @@ impl Log {
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);
-        self.entries.push(Entry::Write {
-            offset,
-            span: start..self.bytes.len(),
-        });
+        self.entries.push(Entry::Write { offset, span: start..self.bytes.len() });
     }
 
     /// Appends a change of length.
@@ -69,10 +62,7 @@ impl Log {
     /// The operations, oldest first.
     pub(super) fn ops(&self) -> impl Iterator<Item = Op<'_>> {
         self.entries.iter().map(|entry| match entry {
-            Entry::Write { offset, span } => Op::Write {
-                offset: *offset,
-                bytes: &self.bytes[span.clone()],
-            },
+            Entry::Write { offset, span } => Op::Write { offset: *offset, bytes: &self.bytes[span.clone()] },
             Entry::Resize { len } => Op::Resize { len: *len },
         })
     }

@@ -29,10 +29,7 @@ pub enum Loss {
 impl Loss {
     /// Sectors of `sector_bytes` that are kept or lost, and now and then torn or garbage.
     pub const fn subset(sector_bytes: u32) -> Self {
-        Self::Subset {
-            sector_bytes,
-            odds: Odds::MIXED,
-        }
+        Self::Subset { sector_bytes, odds: Odds::MIXED }
     }
 }
 
@@ -51,11 +48,7 @@ pub struct Odds {
 
 impl Odds {
     /// Mostly old or new, often enough torn or noise for a short run to meet both.
-    pub const MIXED: Self = Self {
-        new_ppm: 400_000,
-        torn_ppm: 100_000,
-        garbage_ppm: 100_000,
-    };
+    pub const MIXED: Self = Self { new_ppm: 400_000, torn_ppm: 100_000, garbage_ppm: 100_000 };
 
     /// Draws one fate.
     pub(super) fn draw(&self, rng: &mut Rng) -> Fate {

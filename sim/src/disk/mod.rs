@@ -56,10 +56,7 @@ pub struct Geometry {
 impl Default for Geometry {
     /// The sectors of today's disks, and no promise: the strictest disk.
     fn default() -> Self {
-        Self {
-            sector_bytes: 4096,
-            powersafe_overwrite: false,
-        }
+        Self { sector_bytes: 4096, powersafe_overwrite: false }
     }
 }
 
@@ -81,10 +78,7 @@ impl Disk {
     /// # Panics
     /// If the name of the host is empty or has a slash in it.
     pub fn with_geometry(host: &str, seed: u64, geometry: Geometry) -> Self {
-        assert!(
-            !host.is_empty() && !host.contains('/'),
-            "a host's name is one part of a path"
-        );
+        assert!(!host.is_empty() && !host.contains('/'), "a host's name is one part of a path");
         let disk = Self(Arc::new(Mutex::new(State::new(seed, geometry))));
         let before = DISKS.with_borrow_mut(|disks| disks.insert(host.to_owned(), disk.clone()));
         if let Some(before) = before {
@@ -96,10 +90,7 @@ impl Disk {
 
     /// The disk that `host` has on this thread.
     pub fn of(host: &str) -> Option<Self> {
-        DISKS
-            .try_with(|disks| disks.borrow().get(host).cloned())
-            .ok()
-            .flatten()
+        DISKS.try_with(|disks| disks.borrow().get(host).cloned()).ok().flatten()
     }
 
     /// The path by which SQLite finds `file` on the disk of `host`.
@@ -182,8 +173,6 @@ impl Disk {
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Disk")
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
+        f.debug_struct("Disk").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }

@@ -7,10 +7,9 @@ use std::ffi::c_int;
 use std::sync::{Mutex, Weak};
 
 use rusqlite::ffi::{
-    SQLITE_CANTOPEN, SQLITE_FULL, SQLITE_IOERR_DELETE, SQLITE_IOERR_DELETE_NOENT,
-    SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC, SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ,
-    SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_WRITE, SQLITE_OPEN_CREATE, SQLITE_OPEN_DELETEONCLOSE,
-    SQLITE_OPEN_EXCLUSIVE,
+    SQLITE_CANTOPEN, SQLITE_FULL, SQLITE_IOERR_DELETE, SQLITE_IOERR_DELETE_NOENT, SQLITE_IOERR_DIR_FSYNC,
+    SQLITE_IOERR_FSYNC, SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ, SQLITE_IOERR_TRUNCATE, SQLITE_IOERR_WRITE,
+    SQLITE_OPEN_CREATE, SQLITE_OPEN_DELETEONCLOSE, SQLITE_OPEN_EXCLUSIVE,
 };
 
 use super::Geometry;
@@ -129,9 +128,7 @@ impl State {
 
     /// Every name and its live content.
     pub(super) fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let content = |(name, inode): (&str, Inode)| {
-            (name.to_owned(), self.nodes[&inode].file.live().to_vec())
-        };
+        let content = |(name, inode): (&str, Inode)| (name.to_owned(), self.nodes[&inode].file.live().to_vec());
         self.directory.iter().map(content).collect()
     }
 
@@ -179,13 +176,7 @@ impl State {
     }
 
     /// Reads into `buffer`; what is past the end of the file reads as zeros and is an error.
-    pub(super) fn read(
-        &mut self,
-        boot: Boot,
-        inode: Inode,
-        offset: usize,
-        buffer: &mut [u8],
-    ) -> Result<(), c_int> {
+    pub(super) fn read(&mut self, boot: Boot, inode: Inode, offset: usize, buffer: &mut [u8]) -> Result<(), c_int> {
         if !self.serves(boot) {
             return Err(SQLITE_IOERR_READ);
         }
@@ -202,29 +193,15 @@ impl State {
             self.stats.faults += 1;
         }
         buffer[count..].fill(0);
-        if count < buffer.len() {
-            Err(SQLITE_IOERR_SHORT_READ)
-        } else {
-            Ok(())
-        }
+        if count < buffer.len() { Err(SQLITE_IOERR_SHORT_READ) } else { Ok(()) }
     }
 
     /// Writes; on a full disk, what fits is written before the error, as a unix kernel does.
-    pub(super) fn write(
-        &mut self,
-        boot: Boot,
-        inode: Inode,
-        offset: usize,
-        bytes: &[u8],
-    ) -> Result<(), c_int> {
+    pub(super) fn write(&mut self, boot: Boot, inode: Inode, offset: usize, bytes: &[u8]) -> Result<(), c_int> {
         self.change(boot).ok_or(SQLITE_IOERR_WRITE)?;
         self.stats.writes += 1;
         self.delay_us += self.faults.slow.write_us;
-        if self
-            .faults
-            .write_fails
-            .strikes(self.stats.writes, &mut self.rng)
-        {
+        if self.faults.write_fails.strikes(self.stats.writes, &mut self.rng) {
             return Err(self.fault(SQLITE_IOERR_WRITE));
         }
         let lacking = self.lacking(inode, offset, bytes.len());
@@ -232,31 +209,18 @@ impl State {
         let node = self.nodes.get_mut(&inode).ok_or(SQLITE_IOERR_WRITE)?;
         node.file.write(offset, &bytes[..fits]);
         self.stats.bytes_written += fits as u64;
-        if lacking > 0 {
-            Err(self.fault(SQLITE_FULL))
-        } else {
-            Ok(())
-        }
+        if lacking > 0 { Err(self.fault(SQLITE_FULL)) } else { Ok(()) }
     }
 
     /// Changes a file's length.
     pub(super) fn truncate(&mut self, boot: Boot, inode: Inode, len: usize) -> Result<(), c_int> {
         self.change(boot).ok_or(SQLITE_IOERR_TRUNCATE)?;
-        self.nodes
-            .get_mut(&inode)
-            .ok_or(SQLITE_IOERR_TRUNCATE)?
-            .file
-            .truncate(len);
+        self.nodes.get_mut(&inode).ok_or(SQLITE_IOERR_TRUNCATE)?.file.truncate(len);
         Ok(())
     }
 
     /// Makes a file durable, and the directory after it if `with_directory` says so.
-    pub(super) fn sync(
-        &mut self,
-        boot: Boot,
-        inode: Inode,
-        with_directory: bool,
-    ) -> Result<(), c_int> {
+    pub(super) fn sync(&mut self, boot: Boot, inode: Inode, with_directory: bool) -> Result<(), c_int> {
         self.change(boot).ok_or(SQLITE_IOERR_FSYNC)?;
         let outcome = self.begin_sync();
         let node = self.nodes.get_mut(&inode).ok_or(SQLITE_IOERR_FSYNC)?;
@@ -334,21 +298,15 @@ impl State {
             return 0;
         };
         let used: usize = self.nodes.values().map(|node| node.file.live().len()).sum();
-        let growth = self
-            .nodes
-            .get(&inode)
-            .map_or(0, |node| node.file.growth(offset, len));
-        let room = usize::try_from(capacity)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(used);
+        let growth = self.nodes.get(&inode).map_or(0, |node| node.file.growth(offset, len));
+        let room = usize::try_from(capacity).unwrap_or(usize::MAX).saturating_sub(used);
         growth.saturating_sub(room).min(len)
     }
 
     /// Frees the files that no handle holds and no name leads to, whatever a power cut leaves.
     fn collect(&mut self) {
         let directory = &self.directory;
-        self.nodes
-            .retain(|inode, node| node.handles > 0 || directory.may_name(*inode));
+        self.nodes.retain(|inode, node| node.handles > 0 || directory.may_name(*inode));
     }
 }
 

@@ -11,9 +11,8 @@ use std::slice;
 use std::sync::Once;
 
 use rusqlite::ffi::{
-    SQLITE_CANTOPEN, SQLITE_IOERR_ACCESS, SQLITE_IOERR_DELETE, SQLITE_OK, SQLITE_OPEN_MAIN_JOURNAL,
-    SQLITE_OPEN_WAL, sqlite3_database_file_object, sqlite3_file, sqlite3_randomness, sqlite3_vfs,
-    sqlite3_vfs_register,
+    SQLITE_CANTOPEN, SQLITE_IOERR_ACCESS, SQLITE_IOERR_DELETE, SQLITE_OK, SQLITE_OPEN_MAIN_JOURNAL, SQLITE_OPEN_WAL,
+    sqlite3_database_file_object, sqlite3_file, sqlite3_randomness, sqlite3_vfs, sqlite3_vfs_register,
 };
 
 use super::handle::{Handle, lock};
@@ -48,10 +47,7 @@ pub fn install() {
         let vfs = Box::leak(Box::new(methods()));
         // SAFETY: the VFS lives as long as the process, and its methods keep SQLite's contract.
         let registered = unsafe { sqlite3_vfs_register(vfs, 1) };
-        assert_eq!(
-            registered, SQLITE_OK,
-            "SQLite refuses a VFS only when out of memory"
-        );
+        assert_eq!(registered, SQLITE_OK, "SQLite refuses a VFS only when out of memory");
     });
 }
 
@@ -161,12 +157,7 @@ unsafe extern "C" fn delete(_: *mut sqlite3_vfs, path: *const c_char, sync: c_in
     }
 }
 
-unsafe extern "C" fn access(
-    _: *mut sqlite3_vfs,
-    path: *const c_char,
-    _flags: c_int,
-    out: *mut c_int,
-) -> c_int {
+unsafe extern "C" fn access(_: *mut sqlite3_vfs, path: *const c_char, _flags: c_int, out: *mut c_int) -> c_int {
     // SAFETY: SQLite passes a C string and a variable of its own.
     let (place, out) = unsafe { (locate(path), &mut *out) };
     let Some((disk, file)) = place else {
@@ -177,12 +168,7 @@ unsafe extern "C" fn access(
     SQLITE_OK
 }
 
-unsafe extern "C" fn full_pathname(
-    _: *mut sqlite3_vfs,
-    path: *const c_char,
-    room: c_int,
-    out: *mut c_char,
-) -> c_int {
+unsafe extern "C" fn full_pathname(_: *mut sqlite3_vfs, path: *const c_char, room: c_int, out: *mut c_char) -> c_int {
     // SAFETY: SQLite passes a C string, and `room` bytes at `out` that do not overlap it.
     unsafe {
         let path = CStr::from_ptr(path).to_bytes_with_nul();

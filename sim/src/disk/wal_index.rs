@@ -56,17 +56,9 @@ impl WalIndex {
     }
 
     /// Takes `count` locks from `slot` on for one handle alone: all of them or none.
-    pub(super) fn exclude(
-        &mut self,
-        held: &mut Held,
-        slot: usize,
-        count: usize,
-    ) -> Result<(), c_int> {
+    pub(super) fn exclude(&mut self, held: &mut Held, slot: usize, count: usize) -> Result<(), c_int> {
         let slots = slot..slot + count;
-        if slots
-            .clone()
-            .any(|slot| self.exclusive[slot] || self.shared[slot] > 0)
-        {
+        if slots.clone().any(|slot| self.exclusive[slot] || self.shared[slot] > 0) {
             return Err(SQLITE_BUSY);
         }
         for slot in slots {

@@ -45,8 +45,11 @@ pub struct Setup {
 pub async fn serve(setup: Setup) -> Result {
     setup.disk.restart();
     let path = Disk::path(HOST, FILE);
-    let options =
-        SqliteOptions { vfs: Some(disk::VFS.into()), synchronous: setup.seams.synchronous(), ..SqliteOptions::default() };
+    let options = SqliteOptions {
+        vfs: Some(disk::VFS.into()),
+        synchronous: setup.seams.synchronous(),
+        ..SqliteOptions::default()
+    };
     let sqlite = Sqlite::open(&path, &options)?;
     let reader: Box<dyn Reader> = setup.seams.reader(Box::new(sqlite.reader()?));
     let store: Box<dyn Store> = setup.seams.store(Box::new(sqlite));

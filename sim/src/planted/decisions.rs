@@ -10,39 +10,64 @@ use super::{Bug, Plant};
 
 pub(super) const BUGS: &[Bug] = &[
     bug("lost-lease-does-not-count", "retry/at-most", "An attempt whose lease was lost is not counted.", |store| {
-        alter::store(store, Settles(|it| {
-            if matches!((&it.outcome, &it.then), (Outcome::Lost(_), Then::Fail | Then::DeadLetter(_))) {
-                it.then = Then::RetryAt(it.now_ms);
-            }
-        }))
+        alter::store(
+            store,
+            Settles(|it| {
+                if matches!((&it.outcome, &it.then), (Outcome::Lost(_), Then::Fail | Then::DeadLetter(_))) {
+                    it.then = Then::RetryAt(it.now_ms);
+                }
+            }),
+        )
     }),
-    bug("faktory-409-lost-lease-gives-up", "retry/at-least", "A lost lease ends the job with attempts left.", |store| {
-        alter::store(store, Settles(|it| {
-            if matches!((&it.outcome, &it.then), (Outcome::Lost(_), Then::RetryAt(_))) {
-                it.then = Then::Fail;
-            }
-        }))
-    }),
+    bug(
+        "faktory-409-lost-lease-gives-up",
+        "retry/at-least",
+        "A lost lease ends the job with attempts left.",
+        |store| {
+            alter::store(
+                store,
+                Settles(|it| {
+                    if matches!((&it.outcome, &it.then), (Outcome::Lost(_), Then::RetryAt(_))) {
+                        it.then = Then::Fail;
+                    }
+                }),
+            )
+        },
+    ),
     bug("apalis-510-retry-at-once", "backoff/never-early", "A failed job is tried again at once.", |store| {
-        alter::store(store, Settles(|it| {
-            if let Then::RetryAt(at) = &mut it.then {
-                *at = it.now_ms;
-            }
-        }))
+        alter::store(
+            store,
+            Settles(|it| {
+                if let Then::RetryAt(at) = &mut it.then {
+                    *at = it.now_ms;
+                }
+            }),
+        )
     }),
-    bug("tick-fired-twice", "schedule/every-tick", "A failed event runs again at the tick that it failed at.", |store| {
-        alter::store(store, Settles(|it| {
-            if let (Then::RetryAt(at), true) = (&mut it.then, it.keep_batch) {
-                *at = it.now_ms;
-            }
-        }))
-    }),
+    bug(
+        "tick-fired-twice",
+        "schedule/every-tick",
+        "A failed event runs again at the tick that it failed at.",
+        |store| {
+            alter::store(
+                store,
+                Settles(|it| {
+                    if let (Then::RetryAt(at), true) = (&mut it.then, it.keep_batch) {
+                        *at = it.now_ms;
+                    }
+                }),
+            )
+        },
+    ),
     bug("failed-without-dead-letter", "dead-letter/exactly", "A job whose attempts are spent just fails.", |store| {
-        alter::store(store, Settles(|it| {
-            if matches!(it.then, Then::DeadLetter(_)) {
-                it.then = Then::Fail;
-            }
-        }))
+        alter::store(
+            store,
+            Settles(|it| {
+                if matches!(it.then, Then::DeadLetter(_)) {
+                    it.then = Then::Fail;
+                }
+            }),
+        )
     }),
     bug("redrive-without-fresh-attempts", "dead-letter/redrive", "A redriven job has no attempts left.", |store| {
         alter::store(store, Redriven::default())
@@ -50,9 +75,7 @@ pub(super) const BUGS: &[Bug] = &[
     bug("rate-window-reset-on-restart", "rate/ceiling", "A restart forgets the starts of the last second.", |store| {
         alter::store(store, RateReset::default())
     }),
-    bug("full-batch-waits", "batch/full", "A full batch waits like any other.", |store| {
-        alter::store(store, FullWaits)
-    }),
+    bug("full-batch-waits", "batch/full", "A full batch waits like any other.", |store| alter::store(store, FullWaits)),
     bug("never-ages", "priority/aging", "A waiting job never rises.", |store| alter::store(store, NeverAges)),
     bug("one-run-per-missed-tick", "schedule/catch-up", "Missed ticks are run one by one.", |store| {
         alter::store(store, TickByTick::default())

@@ -8,9 +8,14 @@ pub(super) const BUGS: &[Bug] = &[
     bug("one-retry-too-many", "retry/at-most", "Attempts are counted from 0: one delivery more than allowed.", |it| {
         it.attempts = more_attempts(it.attempts, 1);
     }),
-    bug("one-retry-too-few", "retry/at-least", "Attempts mean retries less one: the last delivery never comes.", |it| {
-        it.attempts = more_attempts(it.attempts, -1);
-    }),
+    bug(
+        "one-retry-too-few",
+        "retry/at-least",
+        "Attempts mean retries less one: the last delivery never comes.",
+        |it| {
+            it.attempts = more_attempts(it.attempts, -1);
+        },
+    ),
     bug("infinite-means-two", "retry/infinite", "A job that should never be given up is, after two attempts.", |it| {
         if it.attempts == Attempts::INFINITE {
             it.attempts = Attempts::Limited(2);
@@ -19,7 +24,7 @@ pub(super) const BUGS: &[Bug] = &[
     bug("backoff-one-step-early", "backoff/never-early", "The backoff is the one of the attempt before.", |it| {
         exponential(it, |backoff| backoff.first_ms = backoff.first_ms.div_ceil(2));
     }),
-    bug("backoff-too-long", "backoff/not-late", "The backoff triples instead of doubling.", |it| {
+    bug("backoff-too-long", "backoff/not-late", "The backoff is three times as long.", |it| {
         exponential(it, |backoff| backoff.first_ms *= 3);
     }),
     bug("cap-forgotten", "backoff/capped", "The backoff doubles without an end.", |it| {

@@ -30,25 +30,28 @@ pub(super) const BUGS: &[Bug] = &[
     }),
     processor("one-failure-fails-the-batch", "batch/partial", "One failed job fails its whole batch.", |queue| {
         settlements(queue, |reports| {
-            let failed = |report: &&mut Report| matches!(report, Report::Failed { .. });
             let error = "another job of the batch failed".to_owned();
-            let all = reports.iter_mut().any(|report| failed(&report));
-            if all {
+            if reports.iter().any(|report| matches!(report, Report::Failed { .. })) {
                 reports.iter_mut().for_each(|report| {
                     **report = Report::Failed { error: error.clone(), delay_ms: None };
                 });
             }
         })
     }),
-    processor("timeout-counts-as-done", "timeout/enforced", "A handler stopped at its timeout counts as done.", |queue| {
-        settlements(queue, |reports| {
-            for report in reports {
-                if matches!(report, Report::TimedOut { .. }) {
-                    **report = Report::Completed { result: RawValue::NULL.to_owned() };
+    processor(
+        "timeout-counts-as-done",
+        "timeout/enforced",
+        "A handler stopped at its timeout counts as done.",
+        |queue| {
+            settlements(queue, |reports| {
+                for report in reports {
+                    if matches!(report, Report::TimedOut { .. }) {
+                        **report = Report::Completed { result: RawValue::NULL.to_owned() };
+                    }
                 }
-            }
-        })
-    }),
+            })
+        },
+    ),
     reader("retry-count-counts-deliveries", "retry/count", "retry_count is the number of deliveries.", |inner| {
         alter::reader(inner, |rows| {
             jobs(rows).filter(|job| job.status != Status::Pending).for_each(|job| job.retry_count += 1);
@@ -70,13 +73,18 @@ pub(super) const BUGS: &[Bug] = &[
             }
         })
     }),
-    reader("dead-letter-forgets-attempts", "dead-letter/intact", "A dead letter keeps its last attempt alone.", |inner| {
-        alter::reader(inner, |rows| {
-            if let Rows::DeadLetters(dead) = rows {
-                dead.iter_mut().for_each(|dead| drop(dead.attempts.drain(..dead.attempts.len().saturating_sub(1))));
-            }
-        })
-    }),
+    reader(
+        "dead-letter-forgets-attempts",
+        "dead-letter/intact",
+        "A dead letter keeps its last attempt alone.",
+        |inner| {
+            alter::reader(inner, |rows| {
+                if let Rows::DeadLetters(dead) = rows {
+                    dead.iter_mut().for_each(|dead| drop(dead.attempts.drain(..dead.attempts.len().saturating_sub(1))));
+                }
+            })
+        },
+    ),
     reader("status-moves-back", "status/flow", "A job that waits for its retry is shown as pending.", |inner| {
         alter::reader(inner, |rows| {
             let retrying = |job: &&mut JobRow| job.status == Status::Failed && job.completed_ms.is_none();

@@ -29,19 +29,30 @@ pub(super) const BUGS: &[Bug] = &[
         alter::store(store, LateCompletes)
     }),
     bug("dead-letter-lost", "dead-letter/exactly", "The dead letter is not kept.", |store| {
-        alter::store(store, Thens(|then| {
-            if matches!(then, Then::DeadLetter(_)) {
-                *then = Then::Fail;
-            }
-        }))
+        alter::store(
+            store,
+            Thens(|then| {
+                if matches!(then, Then::DeadLetter(_)) {
+                    *then = Then::Fail;
+                }
+            }),
+        )
     }),
-    bug("dead-letter-of-others", "dead-letter/none", "Jobs of queues without one land in a dead letter queue.", |store| {
-        alter::store(store, Thens(|then| {
-            if matches!(then, Then::Fail) {
-                *then = Then::DeadLetter("pdf_generation_dlq".into());
-            }
-        }))
-    }),
+    bug(
+        "dead-letter-of-others",
+        "dead-letter/none",
+        "Jobs of queues without one land in a dead letter queue.",
+        |store| {
+            alter::store(
+                store,
+                Thens(|then| {
+                    if matches!(then, Then::Fail) {
+                        *then = Then::DeadLetter("pdf_generation_dlq".into());
+                    }
+                }),
+            )
+        },
+    ),
     bug("jobs-of-two-queues-in-a-batch", "batch/one-queue", "A batch takes a job of another queue along.", |store| {
         alter::store(store, TwoQueues::default())
     }),
@@ -52,9 +63,12 @@ pub(super) const BUGS: &[Bug] = &[
     bug("coalesce-keeps-old-payload", "dedup/coalesce", "The older payload wins.", |store| {
         alter::store(store, OldPayload::default())
     }),
-    bug("second-of-an-entity-runs", "dedup/one-running", "An entity that is processing does not hold up its next job.", |store| {
-        alter::store(store, Keys { forget: |entity| entity.running, ..Keys::default() })
-    }),
+    bug(
+        "second-of-an-entity-runs",
+        "dedup/one-running",
+        "An entity that is processing does not hold up its next job.",
+        |store| alter::store(store, Keys { forget: |entity| entity.running, ..Keys::default() }),
+    ),
     bug("second-follow-up", "dedup/follow-up", "A follow-up that waits is not found.", |store| {
         alter::store(store, Keys { forget: |entity| entity.running && entity.waiting, ..Keys::default() })
     }),
@@ -333,7 +347,8 @@ impl StoreBug for Leaked {
                     self.lost.insert(it.lease.job.clone());
                 }
                 let leaks = !self.only_after_loss || self.lost.contains(&it.lease.job);
-                if it.then == Then::Complete && leaks
+                if it.then == Then::Complete
+                    && leaks
                     && let Some(key) = self.of_job.get(&it.lease.job)
                 {
                     self.ended.insert(key.clone(), it.lease.job.clone());

@@ -57,10 +57,7 @@ fn a_deleted_journal_does_not_come_back_once_the_wal_is_synced() {
     assert_eq!(run(&db, 1), 1);
     disk.power_cut(Loss::DropAll);
     drop(db);
-    assert!(
-        !disk.files().contains_key("queue.db-journal"),
-        "it would roll the database back"
-    );
+    assert!(!disk.files().contains_key("queue.db-journal"), "it would roll the database back");
     assert_eq!(reopen(&disk), Some(found(1)));
 }
 
@@ -70,25 +67,18 @@ fn handles_of_a_boot_that_is_over_are_dead() {
         let disk = Disk::new(HOST, 1);
         let old = open(OFF).unwrap();
         assert_eq!(run(&old, 5), 5);
-        old.execute_batch("BEGIN; INSERT INTO job VALUES (99, 'in flight')")
-            .unwrap();
+        old.execute_batch("BEGIN; INSERT INTO job VALUES (99, 'in flight')").unwrap();
         if power {
             disk.power_cut(Loss::KeepAll)
         } else {
             disk.kill()
         }
-        assert!(
-            Disk::open(&path()).and_then(|db| look(&db)).is_err(),
-            "the disk is down"
-        );
+        assert!(Disk::open(&path()).and_then(|db| look(&db)).is_err(), "the disk is down");
         let (files, stats) = (disk.files(), disk.stats());
         assert!(old.execute_batch("COMMIT").is_err());
         assert!(look(&old).is_err());
         drop(old);
-        assert!(
-            disk.files() == files && disk.stats() == stats,
-            "a dead handle did something"
-        );
+        assert!(disk.files() == files && disk.stats() == stats, "a dead handle did something");
         assert_eq!(reopen(&disk), Some(found(5)));
     }
 }
@@ -98,8 +88,7 @@ fn a_dead_connection_that_is_dropped_late_spares_the_next_boot() {
     for setting in [FULL, ROLLBACK] {
         let disk = Disk::new(HOST, 1);
         let old = open(setting).unwrap();
-        old.execute_batch("BEGIN IMMEDIATE; INSERT INTO job VALUES (1, 'in flight')")
-            .unwrap();
+        old.execute_batch("BEGIN IMMEDIATE; INSERT INTO job VALUES (1, 'in flight')").unwrap();
         disk.kill();
         disk.restart();
         let new = open(setting).unwrap();

@@ -8,10 +8,7 @@ use super::*;
 fn a_disk_that_lies_about_sync_is_noticed() {
     let disk = Disk::new(HOST, 1);
     let db = open(FULL).unwrap();
-    disk.set_faults(Faults {
-        sync_lies: Trigger::Always,
-        ..Faults::default()
-    });
+    disk.set_faults(Faults { sync_lies: Trigger::Always, ..Faults::default() });
     assert_eq!(run(&db, 60), 60, "a lie reports success");
     disk.power_cut(Loss::subset(512));
     drop(db);
@@ -23,10 +20,7 @@ fn a_disk_that_lies_about_sync_is_noticed() {
 fn a_full_disk_refuses_a_commit_and_takes_it_when_there_is_room_again() {
     let disk = Disk::new(HOST, 1);
     let db = open(FULL).unwrap();
-    disk.set_faults(Faults {
-        capacity_bytes: Some(60_000),
-        ..Faults::default()
-    });
+    disk.set_faults(Faults { capacity_bytes: Some(60_000), ..Faults::default() });
     let fitted = run(&db, 1000);
     assert!((1..1000).contains(&fitted));
     let refused = insert(&db, fitted + 1).unwrap_err();
@@ -44,10 +38,7 @@ fn a_commit_whose_sync_failed_may_or_may_not_be_there() {
         let disk = Disk::new(HOST, 1);
         let db = open(FULL).unwrap();
         assert_eq!(run(&db, 10), 10);
-        disk.set_faults(Faults {
-            sync_fails: Trigger::Next,
-            ..Faults::default()
-        });
+        disk.set_faults(Faults { sync_fails: Trigger::Next, ..Faults::default() });
         let failed = insert(&db, 11).unwrap_err();
         assert!(is(&failed, ErrorCode::SystemIoFailure), "{failed}");
         disk.power_cut(loss);
@@ -67,17 +58,9 @@ fn a_sync_that_fails_and_forgets_is_not_mended_by_the_next_one() {
         let db = open(NORMAL).unwrap();
         assert_eq!(run(&db, 5), 5);
         let sync_fails = Trigger::Next;
-        disk.set_faults(Faults {
-            sync_fails,
-            sync_failure,
-            ..Faults::default()
-        });
-        assert!(
-            db.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()))
-                .is_err()
-        );
-        db.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()))
-            .unwrap();
+        disk.set_faults(Faults { sync_fails, sync_failure, ..Faults::default() });
+        assert!(db.query_row("PRAGMA wal_checkpoint", [], |_| Ok(())).is_err());
+        db.query_row("PRAGMA wal_checkpoint", [], |_| Ok(())).unwrap();
         assert_eq!(disk.stats().faults, 1);
         disk.power_cut(Loss::DropAll);
         drop(db);
@@ -93,10 +76,7 @@ fn the_nth_sync_fails_and_no_other() {
     let disk = Disk::new(HOST, 1);
     let db = open(FULL).unwrap();
     let nth = disk.stats().syncs + 3;
-    disk.set_faults(Faults {
-        sync_fails: Trigger::At(nth),
-        ..Faults::default()
-    });
+    disk.set_faults(Faults { sync_fails: Trigger::At(nth), ..Faults::default() });
     assert_eq!(run(&db, 10), 2);
     insert(&db, 3).unwrap();
     assert_eq!(disk.stats().faults, 1);
@@ -109,14 +89,8 @@ fn a_failed_read_is_an_error_and_passes() {
     assert_eq!(run(&db, 50), 50);
     db.close().unwrap();
     for fault in [
-        Faults {
-            read_fails: Trigger::Always,
-            ..Faults::default()
-        },
-        Faults {
-            read_short: Trigger::Always,
-            ..Faults::default()
-        },
+        Faults { read_fails: Trigger::Always, ..Faults::default() },
+        Faults { read_short: Trigger::Always, ..Faults::default() },
     ] {
         disk.set_faults(fault);
         assert!(open(FULL).and_then(|db| look(&db)).is_err(), "{fault:?}");
@@ -129,10 +103,7 @@ fn a_failed_read_is_an_error_and_passes() {
 fn a_failed_write_rolls_the_commit_back() {
     let disk = Disk::new(HOST, 1);
     let db = open(FULL).unwrap();
-    disk.set_faults(Faults {
-        write_fails: Trigger::Next,
-        ..Faults::default()
-    });
+    disk.set_faults(Faults { write_fails: Trigger::Next, ..Faults::default() });
     assert_eq!(run(&db, 1), 0);
     assert_eq!(run(&db, 3), 3);
     disk.power_cut(Loss::DropAll);
@@ -144,13 +115,7 @@ fn a_failed_write_rolls_the_commit_back() {
 fn a_slow_disk_adds_up_what_it_owes() {
     let disk = Disk::new(HOST, 1);
     let db = open(FULL).unwrap();
-    disk.set_faults(Faults {
-        slow: Slow {
-            sync_us: 4_000,
-            ..Slow::default()
-        },
-        ..Faults::default()
-    });
+    disk.set_faults(Faults { slow: Slow { sync_us: 4_000, ..Slow::default() }, ..Faults::default() });
     assert_eq!(disk.take_delay().as_micros(), 0);
     let syncs = disk.stats().syncs;
     insert(&db, 1).unwrap();

@@ -20,32 +20,12 @@ struct Setting {
     locking: &'static str,
 }
 
-const FULL: Setting = Setting {
-    journal: "WAL",
-    synchronous: "FULL",
-    locking: "NORMAL",
-};
-const NORMAL: Setting = Setting {
-    synchronous: "NORMAL",
-    ..FULL
-};
-const OFF: Setting = Setting {
-    synchronous: "OFF",
-    ..FULL
-};
-const EXCLUSIVE: Setting = Setting {
-    locking: "EXCLUSIVE",
-    ..FULL
-};
-const ROLLBACK: Setting = Setting {
-    journal: "DELETE",
-    synchronous: "EXTRA",
-    ..FULL
-};
-const ROLLBACK_FULL: Setting = Setting {
-    synchronous: "FULL",
-    ..ROLLBACK
-};
+const FULL: Setting = Setting { journal: "WAL", synchronous: "FULL", locking: "NORMAL" };
+const NORMAL: Setting = Setting { synchronous: "NORMAL", ..FULL };
+const OFF: Setting = Setting { synchronous: "OFF", ..FULL };
+const EXCLUSIVE: Setting = Setting { locking: "EXCLUSIVE", ..FULL };
+const ROLLBACK: Setting = Setting { journal: "DELETE", synchronous: "EXTRA", ..FULL };
+const ROLLBACK_FULL: Setting = Setting { synchronous: "FULL", ..ROLLBACK };
 
 fn path() -> String {
     Disk::path(HOST, "queue.db")
@@ -68,9 +48,7 @@ fn insert(db: &Connection, id: i64) -> Result<usize> {
 
 /// Inserts until `commits` are acknowledged or one is not, and returns how many were.
 fn run(db: &Connection, commits: i64) -> i64 {
-    (1..=commits)
-        .take_while(|id| insert(db, *id).is_ok())
-        .count() as i64
+    (1..=commits).take_while(|id| insert(db, *id).is_ok()).count() as i64
 }
 
 /// What is in the database after a crash.
@@ -83,22 +61,14 @@ struct Found {
 }
 
 fn found(rows: i64) -> Found {
-    Found {
-        rows,
-        prefix: true,
-        sound: true,
-    }
+    Found { rows, prefix: true, sound: true }
 }
 
 fn look(db: &Connection) -> Result<Found> {
     let integrity: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
     let counts = "SELECT count(*), coalesce(max(id), 0) FROM job";
-    let (rows, last) = db.query_row(counts, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(Found {
-        rows,
-        prefix: rows == last,
-        sound: integrity == "ok",
-    })
+    let (rows, last): (i64, i64) = db.query_row(counts, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Found { rows, prefix: rows == last, sound: integrity == "ok" })
 }
 
 /// Reopens after a crash and looks. `None` is a database that cannot be read.

@@ -5,12 +5,7 @@ use kew_sim::disk::{Disk, Loss};
 use super::*;
 
 /// One of each kind of loss; the sectors are those of old and of new disks.
-const LOSSES: [Loss; 4] = [
-    Loss::DropAll,
-    Loss::KeepAll,
-    Loss::subset(512),
-    Loss::subset(4096),
-];
+const LOSSES: [Loss; 4] = [Loss::DropAll, Loss::KeepAll, Loss::subset(512), Loss::subset(4096)];
 
 /// How often a sweep found each kind of damage.
 #[derive(Debug, Default, PartialEq)]
@@ -36,11 +31,7 @@ fn sweep(setting: Setting, commits: i64, loss: Loss) -> Damage {
         drop(db);
         damage.cuts += 1;
         match reopen(&disk) {
-            Some(Found {
-                rows,
-                prefix,
-                sound: true,
-            }) => {
+            Some(Found { rows, prefix, sound: true }) => {
                 damage.lost += u64::from(rows < acknowledged);
                 damage.unordered += u64::from(!prefix || rows > acknowledged + 1);
             }
@@ -56,14 +47,7 @@ fn no_power_cut_at_any_operation_loses_or_spoils_anything_at_full() {
         for loss in LOSSES {
             let damage = sweep(setting, 60, loss);
             assert!(damage.cuts > 250, "{damage:?}");
-            assert_eq!(
-                damage,
-                Damage {
-                    cuts: damage.cuts,
-                    ..Damage::default()
-                },
-                "{loss:?}"
-            );
+            assert_eq!(damage, Damage { cuts: damage.cuts, ..Damage::default() }, "{loss:?}");
         }
     }
 }
@@ -73,14 +57,7 @@ fn no_power_cut_at_any_operation_loses_or_spoils_anything_with_a_rollback_journa
     for loss in LOSSES {
         let damage = sweep(ROLLBACK, 15, loss);
         assert!(damage.cuts > 100, "{damage:?}");
-        assert_eq!(
-            damage,
-            Damage {
-                cuts: damage.cuts,
-                ..Damage::default()
-            },
-            "{loss:?}"
-        );
+        assert_eq!(damage, Damage { cuts: damage.cuts, ..Damage::default() }, "{loss:?}");
     }
 }
 

@@ -61,29 +61,15 @@ impl<'a> Wait<'a> {
         if last.end.is_none() && clock < ended {
             return None; // It is not over.
         }
-        let asked_ms = last
-            .end
-            .as_ref()
-            .and_then(|end| end.delay_asked_ms)
-            .unwrap_or(0);
-        Some(Self {
-            live,
-            policy,
-            deliveries: live.attempts.len() as u32,
-            ended,
-            asked_ms,
-        })
+        let asked_ms = last.end.as_ref().and_then(|end| end.delay_asked_ms).unwrap_or(0);
+        Some(Self { live, policy, deliveries: live.attempts.len() as u32, ended, asked_ms })
     }
 
     /// Before this the next attempt must not start. What the consumer asks for counts as far as the cap goes.
     fn earliest(&self) -> u64 {
         match &self.policy.backoff {
             Policed::None => self.ended,
-            Policed::Exponential(it) => {
-                self.ended
-                    + it.base_ms(self.deliveries)
-                        .max(self.asked_ms.min(it.max_ms))
-            }
+            Policed::Exponential(it) => self.ended + it.base_ms(self.deliveries).max(self.asked_ms.min(it.max_ms)),
             Policed::NextTick => self.policy.first_ready_at(self.ended),
         }
     }
@@ -100,45 +86,22 @@ impl<'a> Wait<'a> {
     /// Whether nothing but the backoff and a free slot can hold the next attempt up.
     fn is_plain(&self, ledger: &Ledger, job: &str) -> bool {
         let line = ledger.line(&self.live.queue);
-        let blocked = ledger
-            .entity(self.live)
-            .zip(line)
-            .is_some_and(|(key, line)| line.of_key(key).next() != Some(job));
+        let blocked =
+            ledger.entity(self.live).zip(line).is_some_and(|(key, line)| line.of_key(key).next() != Some(job));
         // A scheduled run takes its batches one after another.
         let run = self.policy.schedule.is_some()
-            && (ledger
-                .deliveries
-                .values()
-                .any(|delivery| delivery.queue == self.live.queue)
-                || line.is_some_and(|line| {
-                    (self.policy.batch_size_max() as usize) < line.due(ledger.clock)
-                }));
+            && (ledger.deliveries.values().any(|delivery| delivery.queue == self.live.queue)
+                || line.is_some_and(|line| (self.policy.batch_size_max() as usize) < line.due(ledger.clock)));
         let limited = self.policy.rate_limit.is_some();
         !blocked && !run && !limited && !ledger.paused.contains(&self.live.queue)
     }
 
     /// How long the next attempt has been overdue at the player's `at` without excuse, and the bound for that.
     fn late_ms(&self, ledger: &Ledger, at: u64) -> (u64, u64) {
-        let resumed = ledger
-            .resumed_at
-            .get(&self.live.queue)
-            .copied()
-            .unwrap_or(0);
-        let from = ledger
-            .calm
-            .at(self.latest())
-            .max(self.live.waits_from)
-            .max(resumed);
-        let batch = self
-            .policy
-            .batch
-            .as_ref()
-            .and_then(|batch| batch.wait_ms)
-            .unwrap_or(0);
-        (
-            ledger.calm.between(from, at),
-            batch + ledger.slack().late_ms,
-        )
+        let resumed = ledger.resumed_at.get(&self.live.queue).copied().unwrap_or(0);
+        let from = ledger.calm.at(self.latest()).max(self.live.waits_from).max(resumed);
+        let batch = self.policy.batch.as_ref().and_then(|batch| batch.wait_ms).unwrap_or(0);
+        (ledger.calm.between(from, at), batch + ledger.slack().late_ms)
     }
 
     /// Whether without a cap the backoff would be longer than it.
@@ -162,10 +125,7 @@ fn longest_ms(it: &Exponential, deliveries: u32, asked_ms: u64) -> u64 {
 
 /// When the attempt was over: its settle, or the end of its lease.
 fn end_of(attempt: &Attempt) -> u64 {
-    attempt
-        .end
-        .as_ref()
-        .map_or(attempt.lease_until, |end| end.clock)
+    attempt.end.as_ref().map_or(attempt.lease_until, |end| end.clock)
 }
 
 impl Backoff {
@@ -188,26 +148,13 @@ impl Backoff {
             let by_the_queue = it.clock.saturating_sub(wait.latest());
             let (late, may) = wait.late_ms(seen.ledger, seen.event.at);
             if may < late.min(by_the_queue) {
-                self.tell(
-                    seen.ledger,
-                    &wait,
-                    &lease.job,
-                    (seen.event.at, seen.line),
-                    notes,
-                );
+                self.tell(seen.ledger, &wait, &lease.job, (seen.event.at, seen.line), notes);
             }
         }
     }
 
     /// The next attempt is overdue, or comes too late.
-    fn tell(
-        &mut self,
-        ledger: &Ledger,
-        wait: &Wait<'_>,
-        job: &str,
-        (at, line): (u64, u64),
-        notes: &mut Notes,
-    ) {
+    fn tell(&mut self, ledger: &Ledger, wait: &Wait<'_>, job: &str, (at, line): (u64, u64), notes: &mut Notes) {
         if !self.told.insert((job.to_owned(), wait.live.attempts.len())) {
             return;
         }
@@ -289,13 +236,7 @@ fn settle(seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
     };
     let asked_ms = it.delay_asked_ms.unwrap_or(0);
     let deliveries = live.attempts.len() as u32;
-    let wait = Wait {
-        live,
-        policy,
-        deliveries,
-        ended: it.clock,
-        asked_ms,
-    };
+    let wait = Wait { live, policy, deliveries, ended: it.clock, asked_ms };
     if wait.is_capped() {
         notes.exercised(CAPPED);
     }

@@ -65,19 +65,13 @@ impl Priority {
         };
         let mut passed_over: Option<Contender<'_>> = None;
         let (mut contested, mut higher_base) = (false, false);
-        for (queue, other) in ledger
-            .queues()
-            .iter()
-            .filter(|(queue, _)| *queue != it.queue)
-        {
+        for (queue, other) in ledger.queues().iter().filter(|(queue, _)| *queue != it.queue) {
             let Some(head) = self.deliverable_head(ledger, queue, other, it.clock) else {
                 continue;
             };
             contested = true;
             higher_base |= policy.priority < other.priority;
-            if granted.level < head.level
-                && passed_over.is_none_or(|worst| worst.level < head.level)
-            {
+            if granted.level < head.level && passed_over.is_none_or(|worst| worst.level < head.level) {
                 passed_over = Some(head);
             }
         }
@@ -87,9 +81,7 @@ impl Priority {
         match passed_over {
             None if higher_base => notes.exercised(AGING),
             None => {}
-            Some(head) if self.is_news(head.queue, head.job) => {
-                tell(seen, it, &granted, &head, notes)
-            }
+            Some(head) if self.is_news(head.queue, head.job) => tell(seen, it, &granted, &head, notes),
             Some(_) => {}
         }
     }
@@ -104,26 +96,18 @@ impl Priority {
         let granted: BTreeSet<&str> = it.jobs.iter().map(|lease| lease.job.as_str()).collect();
         // A job that may not be delivered at all is no matter of order.
         let may = |live: &Live| live.leased().is_none() && live.ready_clock <= it.clock;
-        let lives = it
-            .jobs
-            .iter()
-            .filter_map(|lease| Some((lease, ledger.live.get(&lease.job)?)));
-        let Some((lease, newest)) = lives
-            .filter(|(_, live)| may(live))
-            .max_by_key(|(_, live)| live.ready_clock)
-        else {
+        let lives = it.jobs.iter().filter_map(|lease| Some((lease, ledger.live.get(&lease.job)?)));
+        let Some((lease, newest)) = lives.filter(|(_, live)| may(live)).max_by_key(|(_, live)| live.ready_clock) else {
             return;
         };
         let Some(line) = ledger.line(&it.queue) else {
             return;
         };
         let heads = line.jobs().take(granted.len() + HEADS_MAX);
-        let left = heads
-            .filter(|(_, job)| !granted.contains(job))
-            .find_map(|(due, job)| {
-                let live = ledger.live.get(job)?;
-                (policy.batch.is_none() || live.attempts.is_empty()).then_some((due, job, live))
-            });
+        let left = heads.filter(|(_, job)| !granted.contains(job)).find_map(|(due, job)| {
+            let live = ledger.live.get(job)?;
+            (policy.batch.is_none() || live.attempts.is_empty()).then_some((due, job, live))
+        });
         let Some((due, job, live)) = left else { return };
         let passed_over = due + ledger.slack().clock_error_ms < newest.ready_clock;
         if passed_over && self.is_news(&it.queue, job) {
@@ -142,9 +126,7 @@ impl Priority {
 
     /// Whether `job` was not told yet to be passed over: a job that nobody takes is one breach, not one per grant.
     fn is_news(&mut self, queue: &str, job: &str) -> bool {
-        self.told
-            .insert(queue.to_owned(), job.to_owned())
-            .is_none_or(|before| before != job)
+        self.told.insert(queue.to_owned(), job.to_owned()).is_none_or(|before| before != job)
     }
 
     /// The longest waiting job of `queue`, if the queue could surely deliver at `clock`. Its level is the least it may
@@ -157,67 +139,33 @@ impl Priority {
         clock: u64,
     ) -> Option<Contender<'a>> {
         let surely = clock.saturating_sub(ledger.slack().clock_error_ms);
-        let line = ledger
-            .line(queue)
-            .filter(|_| !ledger.paused.contains(queue))?;
+        let line = ledger.line(queue).filter(|_| !ledger.paused.contains(queue))?;
         let (due, job) = line.head(surely)?;
         if let Some(limit) = &policy.rate_limit {
-            let room = self
-                .windows
-                .get(queue)
-                .is_none_or(|window| window.has_room(limit, surely));
+            let room = self.windows.get(queue).is_none_or(|window| window.has_room(limit, surely));
             (room && policy.batch.is_none()).then_some(())?;
         }
-        if let Some((batch, wait_ms)) = policy
-            .batch
-            .as_ref()
-            .and_then(|batch| Some((batch, batch.wait_ms?)))
-        {
+        if let Some((batch, wait_ms)) = policy.batch.as_ref().and_then(|batch| Some((batch, batch.wait_ms?))) {
             let full = batch.size as usize <= line.due(surely);
             (full || wait_ms <= surely - due).then_some(())?;
         }
         let live = ledger.live.get(job)?;
-        Some(Contender {
-            queue,
-            job,
-            live,
-            base: policy.priority,
-            level: policy.priority.level_after(surely - due),
-        })
+        Some(Contender { queue, job, live, base: policy.priority, level: policy.priority.level_after(surely - due) })
     }
 }
 
 /// The longest waiting job of the grant, with the highest level that it may have by the clock's error.
 fn granted_head<'a>(ledger: &'a Ledger, it: &'a Granted, policy: &Policy) -> Option<Contender<'a>> {
-    let lives = it
-        .jobs
-        .iter()
-        .filter_map(|lease| Some((lease, ledger.live.get(&lease.job)?)));
+    let lives = it.jobs.iter().filter_map(|lease| Some((lease, ledger.live.get(&lease.job)?)));
     let (lease, live) = lives.min_by_key(|(_, live)| live.ready_clock)?;
     let waited_ms = (it.clock + ledger.slack().clock_error_ms).saturating_sub(live.ready_clock);
     let level = policy.priority.level_after(waited_ms);
-    Some(Contender {
-        queue: &it.queue,
-        job: &lease.job,
-        live,
-        base: policy.priority,
-        level,
-    })
+    Some(Contender { queue: &it.queue, job: &lease.job, live, base: policy.priority, level })
 }
 
 /// A higher level was passed over: for want of aging, if its queue's own priority is the lower one.
-fn tell(
-    seen: &Seen<'_>,
-    it: &Granted,
-    granted: &Contender<'_>,
-    head: &Contender<'_>,
-    notes: &mut Notes,
-) {
-    let clause = if head.base < granted.base {
-        AGING
-    } else {
-        ORDER
-    };
+fn tell(seen: &Seen<'_>, it: &Granted, granted: &Contender<'_>, head: &Contender<'_>, notes: &mut Notes) {
+    let clause = if head.base < granted.base { AGING } else { ORDER };
     let waited = |contender: &Contender<'_>| it.clock.saturating_sub(contender.live.ready_clock);
     let says = format!(
         "{} of {} (level {} after {} ms) was delivered at clock {} while {} of {} (level {} after {} ms; one level up \

@@ -67,17 +67,7 @@ impl Rate {
         let slack = slack_ms(seen.ledger);
         let window = self.windows.entry(queue.to_owned()).or_default();
         for job in jobs {
-            window.judge(
-                queue,
-                limit,
-                slack,
-                Start {
-                    clock,
-                    line: seen.line,
-                },
-                job,
-                notes,
-            );
+            window.judge(queue, limit, slack, Start { clock, line: seen.line }, job, notes);
             window.add(limit, clock, seen.line);
             if let Some(stretch) = self.stretches.get_mut(queue) {
                 stretch.starts += 1;
@@ -118,13 +108,7 @@ impl Rate {
     }
 
     /// Whether a breach was told of the stretch that ends.
-    fn end_stretch(
-        &mut self,
-        ledger: &Ledger,
-        queue: &str,
-        policy: &Policy,
-        notes: &mut Notes,
-    ) -> bool {
+    fn end_stretch(&mut self, ledger: &Ledger, queue: &str, policy: &Policy, notes: &mut Notes) -> bool {
         let Some(stretch) = self.stretches.remove(queue) else {
             return false;
         };
@@ -138,11 +122,7 @@ impl Rate {
 /// How much shorter than stated a window may look to this player.
 fn slack_ms(ledger: &Ledger) -> u64 {
     let slack = ledger.slack();
-    let late_ms = if ledger.header.sees(Sight::Queue) {
-        0
-    } else {
-        slack.late_ms
-    };
+    let late_ms = if ledger.header.sees(Sight::Queue) { 0 } else { slack.late_ms };
     slack.clock_error_ms + late_ms
 }
 
@@ -180,8 +160,7 @@ impl Window {
 
     /// Whether one more start at `clock` is surely within the limit.
     pub(super) fn has_room(&self, limit: &RateLimit, clock: u64) -> bool {
-        self.oldest(limit)
-            .is_none_or(|oldest| oldest.clock.saturating_add(limit.per_ms) <= clock)
+        self.oldest(limit).is_none_or(|oldest| oldest.clock.saturating_add(limit.per_ms) <= clock)
     }
 
     /// The start that must be a whole window back when the next comes.
@@ -190,15 +169,7 @@ impl Window {
         self.starts.front().copied().filter(|_| full)
     }
 
-    fn judge(
-        &mut self,
-        queue: &str,
-        limit: &RateLimit,
-        slack: u64,
-        start: Start,
-        job: &str,
-        notes: &mut Notes,
-    ) {
+    fn judge(&mut self, queue: &str, limit: &RateLimit, slack: u64, start: Start, job: &str, notes: &mut Notes) {
         let Some(oldest) = self.oldest(limit) else {
             return;
         };
@@ -217,12 +188,7 @@ impl Window {
             oldest.clock,
             start.clock,
         );
-        let mut lines: Vec<u64> = self
-            .starts
-            .iter()
-            .map(|start| start.line)
-            .chain([start.line])
-            .collect();
+        let mut lines: Vec<u64> = self.starts.iter().map(|start| start.line).chain([start.line]).collect();
         lines.dedup();
         notes.broken(CEILING, says, lines);
     }
@@ -243,26 +209,12 @@ struct Stretch {
 
 impl Stretch {
     fn begin(at: u64, line: u64, told: bool) -> Self {
-        Self {
-            from: at,
-            to: at,
-            starts: 0,
-            first: line,
-            last: line,
-            told,
-        }
+        Self { from: at, to: at, starts: 0, first: line, last: line, told }
     }
 
     /// Starts may come in bursts, one a window. So one window is left out of the account: the stretch may begin just
     /// after a burst and end just before one. And each further burst may be late.
-    fn judge(
-        &self,
-        ledger: &Ledger,
-        queue: &str,
-        limit: &RateLimit,
-        batch: u32,
-        notes: &mut Notes,
-    ) -> bool {
+    fn judge(&self, ledger: &Ledger, queue: &str, limit: &RateLimit, batch: u32, notes: &mut Notes) -> bool {
         let length = self.to - self.from;
         if length < limit.per_ms.saturating_mul(2) {
             return self.told;
@@ -272,8 +224,7 @@ impl Stretch {
         let counted = length.saturating_sub(limit.per_ms + slack.late_ms + slack.clock_error_ms);
         // A full batch may not fit into what is left of a window.
         let usable = u128::from(limit.starts.saturating_sub(batch - 1));
-        let least =
-            usable * u128::from(counted) * 95 / (u128::from(limit.per_ms + slack.late_ms) * 100);
+        let least = usable * u128::from(counted) * 95 / (u128::from(limit.per_ms + slack.late_ms) * 100);
         let broken = u128::from(self.starts) < least;
         if broken && !self.told {
             let says = format!(

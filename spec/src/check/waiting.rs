@@ -19,10 +19,7 @@ pub(super) struct Line {
 impl Line {
     /// The waiting jobs that no older job of their key blocks, with the clock each is due at, the longest waiting first.
     pub(super) fn jobs(&self) -> impl Iterator<Item = (u64, &str)> {
-        self.ready
-            .iter()
-            .chain(&self.later)
-            .map(|(clock, job)| (*clock, job.as_str()))
+        self.ready.iter().chain(&self.later).map(|(clock, job)| (*clock, job.as_str()))
     }
 
     /// The job that waits longest among those due at `clock`.

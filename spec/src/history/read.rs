@@ -30,7 +30,10 @@ impl<R: BufRead> Reader<R> {
     pub fn new(input: R) -> Result<Self, Error> {
         let mut lines = Lines { input, line: 0, buffer: Vec::new() };
         let Some(first) = lines.next()? else {
-            return Err(Error { line: 1, message: "the file is empty; a history begins with {\"kew_history\":1,…}".into() });
+            return Err(Error {
+                line: 1,
+                message: "the file is empty; a history begins with {\"kew_history\":1,…}".into(),
+            });
         };
         let header = parse_header(first).map_err(|message| Error { line: lines.line, message })?;
         Ok(Self { lines, header, at: 0 })
@@ -45,7 +48,7 @@ impl<R: BufRead> Reader<R> {
         let Some(text) = self.lines.next()? else { return Ok(None) };
         let parsed: Result<Event, _> = serde_json::from_slice(text);
         let line = self.lines.line;
-        let event = parsed.map_err(|error| Error { line, message: error.to_string() })?;
+        let event = parsed.map_err(|error| Error { line, message: without_line(&error) })?;
         if event.at < self.at {
             let message = format!("time goes back: \"at\" is {} after {}; sort the lines by time", event.at, self.at);
             return Err(Error { line, message });
@@ -74,7 +77,12 @@ fn parse_header(text: &[u8]) -> Result<Header, String> {
     if version.kew_history != VERSION {
         return Err(format!("history version {} is not known; this program reads {VERSION}", version.kew_history));
     }
-    serde_json::from_slice(text).map_err(|error| error.to_string())
+    serde_json::from_slice(text).map_err(|error| without_line(&error))
+}
+
+/// The parser sees one line at a time; its own line number would only mislead.
+fn without_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
 }
 
 /// Lines that mean something, none longer than [`LINE_BYTES_MAX`].
@@ -132,7 +140,9 @@ impl<'de> Visitor<'de> for EventVisitor {
             if key == "at" {
                 at = Some(map.next_value()?);
             } else if what.is_some() {
-                return Err(M::Error::custom(format!("a second observation, \"{key}\"; write it on a line of its own")));
+                return Err(M::Error::custom(format!(
+                    "a second observation, \"{key}\"; write it on a line of its own"
+                )));
             } else {
                 what = Some(What::read(&key, &mut map).ok_or_else(|| unknown(&key))??);
             }

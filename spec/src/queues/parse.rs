@@ -22,7 +22,7 @@ pub struct Error {
 
 /// A policy as it stands in the file, each value with its place.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with a queue's policy")]
 struct RawPolicy {
     priority: Priority,
     attempts: Spanned<Value>,
@@ -112,7 +112,10 @@ fn check_dead_letter_queues(
 ) -> Result<(), Fault> {
     for (i, (name, span)) in dead.iter().enumerate() {
         if policies.contains_key(name) {
-            return Err((span.clone(), format!("dead_letter_queue {name:?} is also a queue; give it a name of its own")));
+            return Err((
+                span.clone(),
+                format!("dead_letter_queue {name:?} is also a queue; give it a name of its own"),
+            ));
         }
         if dead[..i].iter().any(|(other, _)| other == name) {
             return Err((span.clone(), format!("dead_letter_queue {name:?} belongs to another queue already")));

@@ -42,37 +42,23 @@ impl Table {
             Ok(connection)
         };
         let connection = open().map_err(|e: rusqlite::Error| format!("{}: {e}", path.display()))?;
-        Ok(Self {
-            connection: Mutex::new(connection),
-            now,
-        })
+        Ok(Self { connection: Mutex::new(connection), now })
     }
 
     pub(super) fn store(&self, batch: &str, events: &[Event<'_>]) -> Result<(), Failure> {
-        self.insert(batch, events)
-            .map_err(|e| Failure::new(format!("could not store the batch {batch}: {e}")))
+        self.insert(batch, events).map_err(|e| Failure::new(format!("could not store the batch {batch}: {e}")))
     }
 
     /// A batch or an event that is there already is left alone, so either may come again in any company.
     fn insert(&self, batch: &str, events: &[Event<'_>]) -> rusqlite::Result<()> {
-        let mut connection = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let at = unix_ms((self.now)());
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute(
-            "INSERT OR IGNORE INTO batch VALUES (?1, ?2)",
-            params![batch, at],
-        )?;
+        transaction.execute("INSERT OR IGNORE INTO batch VALUES (?1, ?2)", params![batch, at])?;
         let insert = "INSERT OR IGNORE INTO event VALUES (?1, ?2, ?3, ?4, ?5)";
         let mut statement = transaction.prepare_cached(insert)?;
         for Event { id, point } in events {
-            let Point {
-                blobs,
-                doubles,
-                indexes,
-            } = point;
+            let Point { blobs, doubles, indexes } = point;
             let index = indexes.first();
             statement.execute(params![id, batch, index, array(blobs), array(doubles)])?;
         }
@@ -96,22 +82,13 @@ mod tests {
     }
 
     fn event(id: &str) -> Event<'_> {
-        let point = Point {
-            blobs: vec![Some("b".into()), None],
-            doubles: vec![1.5],
-            indexes: vec!["i".into()],
-        };
+        let point = Point { blobs: vec![Some("b".into()), None], doubles: vec![1.5], indexes: vec!["i".into()] };
         Event { id, point }
     }
 
     fn rows(table: &Table, name: &str) -> i64 {
         let count = format!("SELECT COUNT(*) FROM {name}");
-        table
-            .connection
-            .lock()
-            .unwrap()
-            .query_row(&count, [], |row| row.get(0))
-            .unwrap()
+        table.connection.lock().unwrap().query_row(&count, [], |row| row.get(0)).unwrap()
     }
 
     #[test]

@@ -29,11 +29,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            base_url: None,
-            token: None,
-            token_env: "KEW_ANALYTICS_TOKEN".into(),
-        }
+        Self { base_url: None, token: None, token_env: "KEW_ANALYTICS_TOKEN".into() }
     }
 }
 
@@ -74,9 +70,7 @@ fn at_most(what: &str, found: usize, max: usize) -> Result<(), Failure> {
     if found <= max {
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "the data point has {found} {what}, and at most {max} are allowed"
-    )))
+    Err(Failure::new(format!("the data point has {found} {what}, and at most {max} are allowed")))
 }
 
 /// A point and the job it came with, whose id makes it storable once.
@@ -103,17 +97,13 @@ impl Events {
     /// Opens the table in `data`, or takes the relay that `config` names.
     pub fn new(config: &Config, data: &Path) -> Result<Self, Error> {
         let target = match &config.base_url {
-            None => {
-                local::Table::open(&data.join("analytics.sqlite"), clock::now).map(Target::Local)
-            }
+            None => local::Table::open(&data.join("analytics.sqlite"), clock::now).map(Target::Local),
             Some(url) => {
                 let token = Secret::resolve(config.token.as_ref(), &config.token_env);
                 relay::Relay::new(url, token).map(Target::Relay)
             }
         };
-        Ok(Self {
-            target: target.map_err(|e| Error::new("analytics", e))?,
-        })
+        Ok(Self { target: target.map_err(|e| Error::new("analytics", e))? })
     }
 
     async fn store(&self, delivery: &Delivery, report: &Report) -> Result<(), Failure> {
@@ -134,11 +124,7 @@ impl Events {
 }
 
 impl Handler for Events {
-    fn handle<'a>(
-        &'a self,
-        delivery: &'a Delivery,
-        report: &'a Report,
-    ) -> BoxFuture<'a, Result<(), Failure>> {
+    fn handle<'a>(&'a self, delivery: &'a Delivery, report: &'a Report) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(self.store(delivery, report))
     }
 }

@@ -21,21 +21,13 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) fn new(url: &str, token: Option<Secret>) -> Result<Self, String> {
-        Ok(Self {
-            base: Base::parse(url)?,
-            client: Client::new(WHO, token, ANSWER_BYTES_MAX),
-        })
+        Ok(Self { base: Base::parse(url)?, client: Client::new(WHO, token, ANSWER_BYTES_MAX) })
     }
 
     pub(super) async fn store(&self, batch: &str, events: &[Event<'_>]) -> Result<(), Failure> {
-        let body = json!({ "batch": batch, "points": events })
-            .to_string()
-            .into_bytes();
+        let body = json!({ "batch": batch, "points": events }).to_string().into_bytes();
         let headers = [("idempotency-key", batch)];
-        let reply = self
-            .client
-            .send(Method::POST, self.base.as_str(), &headers, body)
-            .await?;
+        let reply = self.client.send(Method::POST, self.base.as_str(), &headers, body).await?;
         if reply.status.is_success() {
             return Ok(());
         }

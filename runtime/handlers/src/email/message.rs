@@ -29,12 +29,8 @@ struct Payload {
 pub(super) fn of(job: &Job, from: &Mailbox, now: SystemTime) -> Result<Message, Failure> {
     let asked: Payload = payload::parse(job, PAYLOAD_BYTES_MAX)?;
     let id = file::plain(&job.id)?;
-    let to: Mailbox = asked.to.parse().map_err(|e| {
-        Failure::new(format!(
-            "the recipient {:?} is no mail address: {e}",
-            asked.to
-        ))
-    })?;
+    let to: Mailbox =
+        asked.to.parse().map_err(|e| Failure::new(format!("the recipient {:?} is no mail address: {e}", asked.to)))?;
     let subject = subject(&asked.subject)?;
     let message = Message::builder()
         .from(from.clone())
@@ -57,14 +53,10 @@ pub(super) fn of(job: &Job, from: &Mailbox, now: SystemTime) -> Result<Message, 
 /// A subject is one line. Encoding alone would keep a break harmless, but no reader expects one there.
 fn subject(text: &str) -> Result<&str, Failure> {
     if text.chars().any(char::is_control) {
-        return Err(Failure::new(
-            "the subject has a line break or another control character",
-        ));
+        return Err(Failure::new("the subject has a line break or another control character"));
     }
     if text.chars().count() > SUBJECT_CHARS_MAX {
-        return Err(Failure::new(format!(
-            "the subject is over {SUBJECT_CHARS_MAX} characters long"
-        )));
+        return Err(Failure::new(format!("the subject is over {SUBJECT_CHARS_MAX} characters long")));
     }
     Ok(text)
 }
@@ -79,35 +71,21 @@ mod tests {
 
     fn mail(id: &str, payload: Value) -> Result<String, Failure> {
         let payload = serde_json::value::to_raw_value(&payload).unwrap();
-        let job = Job {
-            id: id.into(),
-            user: "u".into(),
-            attempt: 1,
-            version: 1,
-            key: None,
-            payload,
-        };
+        let job = Job { id: id.into(), user: "u".into(), attempt: 1, version: 1, key: None, payload };
         let from = "Kew <kew@example.com>".parse().unwrap();
         of(&job, &from, UNIX_EPOCH).map(|m| String::from_utf8(m.formatted()).unwrap())
     }
 
     #[test]
     fn the_message_id_comes_from_the_job() {
-        let text = mail(
-            "j-1",
-            json!({"to": "a@b.example", "subject": "s", "text": "t"}),
-        )
-        .unwrap();
+        let text = mail("j-1", json!({"to": "a@b.example", "subject": "s", "text": "t"})).unwrap();
         assert!(text.contains("Message-ID: <j-1@example.com>\r\n"), "{text}");
     }
 
     #[test]
     fn the_same_job_makes_the_same_bytes() {
         let payload = json!({"to": "a@b.example", "subject": "s", "text": "t", "html": "<p>t"});
-        assert_eq!(
-            mail("j-1", payload.clone()).unwrap(),
-            mail("j-1", payload).unwrap()
-        );
+        assert_eq!(mail("j-1", payload.clone()).unwrap(), mail("j-1", payload).unwrap());
     }
 
     #[test]
@@ -121,18 +99,14 @@ mod tests {
             let mut payload = ok.clone();
             payload[field] = value.into();
             let lines = mail("j-1", payload).unwrap_or_default();
-            assert!(
-                !lines.lines().any(|line| line.starts_with("Bcc")),
-                "{lines}"
-            );
+            assert!(!lines.lines().any(|line| line.starts_with("Bcc")), "{lines}");
         }
         assert!(mail("j\r\nBcc: x", ok).is_err());
     }
 
     #[test]
     fn a_recipient_that_is_no_address_is_named_in_the_failure() {
-        let failure =
-            mail("j-1", json!({"to": "nobody", "subject": "s", "text": "t"})).unwrap_err();
+        let failure = mail("j-1", json!({"to": "nobody", "subject": "s", "text": "t"})).unwrap_err();
         assert!(failure.0.contains("\"nobody\""), "{failure}");
     }
 }

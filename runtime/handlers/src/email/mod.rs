@@ -91,34 +91,23 @@ impl Mailer {
     /// Takes the server that `config` names, or the folder `mail` in `data`.
     pub fn new(config: &Config, data: &Path) -> Result<Self, Error> {
         let wrong = |reason: String| Error::new("email", reason);
-        let from = config
-            .from
-            .parse()
-            .map_err(|e| wrong(format!("from {:?}: {e}", config.from)))?;
+        let from = config.from.parse().map_err(|e| wrong(format!("from {:?}: {e}", config.from)))?;
         let target = match &config.host {
             Some(host) => Target::Server(smtp::Server::new(config, host).map_err(wrong)?),
             None => {
                 let dir = data.join("mail");
-                std::fs::create_dir_all(&dir)
-                    .map_err(|e| wrong(format!("{}: {e}", dir.display())))?;
+                std::fs::create_dir_all(&dir).map_err(|e| wrong(format!("{}: {e}", dir.display())))?;
                 Target::Folder(dir)
             }
         };
-        Ok(Self {
-            from,
-            target,
-            now: clock::now,
-        })
+        Ok(Self { from, target, now: clock::now })
     }
 
     async fn mail(&self, delivery: &Delivery, report: &Report) -> Result<(), Failure> {
         let mut mails = Vec::with_capacity(delivery.jobs.len());
         for job in &delivery.jobs {
             match message::of(job, &self.from, (self.now)()) {
-                Ok(message) => mails.push(Mail {
-                    id: &job.id,
-                    message,
-                }),
+                Ok(message) => mails.push(Mail { id: &job.id, message }),
                 Err(failure) => report.job(&job.id, Err(failure)),
             }
         }
@@ -126,9 +115,7 @@ impl Mailer {
             _ if mails.is_empty() => Ok(()),
             Target::Server(server) => server.send(&mails, report).await,
             Target::Folder(dir) => {
-                mails
-                    .iter()
-                    .for_each(|mail| report.job(mail.id, keep(dir, mail)));
+                mails.iter().for_each(|mail| report.job(mail.id, keep(dir, mail)));
                 Ok(())
             }
         }
@@ -141,11 +128,7 @@ fn keep(dir: &Path, mail: &Mail<'_>) -> kew_runtime::processor::Outcome {
 }
 
 impl Handler for Mailer {
-    fn handle<'a>(
-        &'a self,
-        delivery: &'a Delivery,
-        report: &'a Report,
-    ) -> BoxFuture<'a, Result<(), Failure>> {
+    fn handle<'a>(&'a self, delivery: &'a Delivery, report: &'a Report) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(self.mail(delivery, report))
     }
 }

@@ -51,13 +51,10 @@ impl Server {
     pub(super) async fn send(&self, mails: &[Mail<'_>], report: &Report) -> Result<(), Failure> {
         let unreachable = |e| self.failure("could not connect to", &e);
         let mut connection = self.connect().await.map_err(unreachable)?;
-        let utf8 = connection
-            .server_info()
-            .supports_feature(Extension::SmtpUtfEight);
+        let utf8 = connection.server_info().supports_feature(Extension::SmtpUtfEight);
         for mail in mails {
             if !utf8 && !is_ascii(mail) {
-                let why =
-                    "the address is not ASCII, and the mail server cannot take such (SMTPUTF8)";
+                let why = "the address is not ASCII, and the mail server cannot take such (SMTPUTF8)";
                 report.job(mail.id, Err(Failure::new(why)));
                 continue;
             }
@@ -89,9 +86,7 @@ impl Server {
         }
         if let Some(Login { username, password }) = &self.login {
             let credentials = Credentials::new(username.clone(), password.expose().to_owned());
-            connection
-                .auth(&[Mechanism::Plain, Mechanism::Login], &credentials)
-                .await?;
+            connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials).await?;
         }
         Ok(connection)
     }
@@ -101,15 +96,8 @@ impl Server {
     }
 
     fn failure(&self, what: &str, error: &SmtpError) -> Failure {
-        let text = format!(
-            "{what} the mail server {}:{}: {error}",
-            self.host, self.port
-        );
-        Failure::new(
-            self.login
-                .as_ref()
-                .map_or(text.clone(), |l| l.password.redact(&text)),
-        )
+        let text = format!("{what} the mail server {}:{}: {error}", self.host, self.port);
+        Failure::new(self.login.as_ref().map_or(text.clone(), |l| l.password.redact(&text)))
     }
 }
 
@@ -121,34 +109,19 @@ fn login(config: &Config, host: &str) -> Result<Option<Login>, String> {
         return Err("security = \"none\" would send the password in the clear".into());
     }
     let password = Secret::resolve(config.password.as_ref(), &config.password_env);
-    let password = password.ok_or_else(|| {
-        format!(
-            "username is set, but neither password nor the variable {}",
-            config.password_env
-        )
-    })?;
+    let password = password
+        .ok_or_else(|| format!("username is set, but neither password nor the variable {}", config.password_env))?;
     Ok(Some(Login { username, password }))
 }
 
 /// One mail: envelope, then content. Answers what the server said on accepting it. The content is ASCII: lettre
 /// encodes all else.
-async fn transact(
-    connection: &mut AsyncSmtpConnection,
-    mail: &Mail<'_>,
-) -> Result<String, SmtpError> {
+async fn transact(connection: &mut AsyncSmtpConnection, mail: &Mail<'_>) -> Result<String, SmtpError> {
     let envelope = mail.message.envelope();
-    let parameters = if is_ascii(mail) {
-        vec![]
-    } else {
-        vec![MailParameter::SmtpUtfEight]
-    };
-    connection
-        .command(MailFrom::new(envelope.from().cloned(), parameters))
-        .await?;
+    let parameters = if is_ascii(mail) { vec![] } else { vec![MailParameter::SmtpUtfEight] };
+    connection.command(MailFrom::new(envelope.from().cloned(), parameters)).await?;
     for recipient in envelope.to() {
-        connection
-            .command(Rcpt::new(recipient.clone(), vec![]))
-            .await?;
+        connection.command(Rcpt::new(recipient.clone(), vec![])).await?;
     }
     connection.command(Data).await?;
     let accepted = connection.message(&mail.message.formatted()).await?;
@@ -158,11 +131,7 @@ async fn transact(
 /// Whether both addresses are ASCII; others need a server that knows SMTPUTF8 (RFC 6531).
 fn is_ascii(mail: &Mail<'_>) -> bool {
     let envelope = mail.message.envelope();
-    envelope
-        .to()
-        .iter()
-        .chain(envelope.from())
-        .all(|a| AsRef::<str>::as_ref(a).is_ascii())
+    envelope.to().iter().chain(envelope.from()).all(|a| AsRef::<str>::as_ref(a).is_ascii())
 }
 
 /// Whether the server answered no to this mail, rather than left. 421 is its word for leaving (RFC 5321, 3.8).

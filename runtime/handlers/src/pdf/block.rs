@@ -25,20 +25,11 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            bold: false,
-            italic: false,
-            color: INK,
-            link: None,
-        }
+        Self { text: text.into(), bold: false, italic: false, color: INK, link: None }
     }
 
     pub(super) fn grey(text: impl Into<String>) -> Self {
-        Self {
-            color: GREY,
-            ..Self::new(text)
-        }
+        Self { color: GREY, ..Self::new(text) }
     }
 
     pub(super) fn bold(self) -> Self {
@@ -46,10 +37,7 @@ impl Span {
     }
 
     pub(super) fn italic(self) -> Self {
-        Self {
-            italic: true,
-            ..self
-        }
+        Self { italic: true, ..self }
     }
 
     pub(super) fn color(self, color: Color) -> Self {
@@ -79,12 +67,7 @@ pub(super) const BODY: f32 = 9.2;
 impl Para {
     /// Body text.
     pub(super) fn body(spans: Vec<Span>) -> Self {
-        Self {
-            spans,
-            size: BODY,
-            leading: 1.45,
-            tracking: 0.0,
-        }
+        Self { spans, size: BODY, leading: 1.45, tracking: 0.0 }
     }
 
     /// Its text without its styles.
@@ -133,13 +116,6 @@ pub(super) struct Block {
 
 impl Block {
     pub(super) fn new(role: Role, main: Para, before: f32) -> Self {
-        Self {
-            role,
-            main,
-            side: None,
-            before,
-            after: 0.0,
-            keep: false,
-        }
+        Self { role, main, side: None, before, after: 0.0, keep: false }
     }
 }

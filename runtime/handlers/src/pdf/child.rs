@@ -33,40 +33,24 @@ impl Renderer {
     pub(super) fn new(config: &Config) -> Result<Self, String> {
         let fonts = std::env::join_paths(&config.fonts).map_err(|e| format!("fonts: {e}"))?;
         if let Some((program, arguments)) = config.command.split_first() {
-            return Ok(Self {
-                program: program.into(),
-                arguments: arguments.to_vec(),
-                fonts,
-            });
+            return Ok(Self { program: program.into(), arguments: arguments.to_vec(), fonts });
         }
         let this = std::env::current_exe().map_err(|e| format!("this executable's path: {e}"))?;
-        Ok(Self {
-            program: this.into(),
-            arguments: vec![ARGUMENT.to_owned()],
-            fonts,
-        })
+        Ok(Self { program: this.into(), arguments: vec![ARGUMENT.to_owned()], fonts })
     }
 
     /// Renders `payload` in a child that does not outlive the future of this call.
     pub(super) async fn render(&self, payload: &[u8]) -> Result<Pdf, Failure> {
         let output = self.run(payload).await;
-        let output = output.map_err(|e| {
-            Failure::new(format!(
-                "could not run the renderer {}: {e}",
-                self.program.display()
-            ))
-        })?;
+        let output =
+            output.map_err(|e| Failure::new(format!("could not run the renderer {}: {e}", self.program.display())))?;
         let said = String::from_utf8_lossy(&output.stderr);
         if !output.status.success() {
             return Err(failed(&output, &said));
         }
         let facts = serde_json::from_str(said.lines().last().unwrap_or_default());
-        let facts =
-            facts.map_err(|e| Failure::new(format!("the renderer's facts are unreadable: {e}")))?;
-        Ok(Pdf {
-            bytes: output.stdout,
-            facts,
-        })
+        let facts = facts.map_err(|e| Failure::new(format!("the renderer's facts are unreadable: {e}")))?;
+        Ok(Pdf { bytes: output.stdout, facts })
     }
 
     async fn run(&self, payload: &[u8]) -> std::io::Result<Output> {
@@ -108,11 +92,7 @@ pub fn child() -> ExitCode {
 /// failed.
 pub fn render_stdin_to_stdout() -> u8 {
     let fonts: Vec<PathBuf> = std::env::var_os(FONTS_ENV)
-        .map(|paths| {
-            std::env::split_paths(&paths)
-                .filter(|p| !p.as_os_str().is_empty())
-                .collect()
-        })
+        .map(|paths| std::env::split_paths(&paths).filter(|p| !p.as_os_str().is_empty()).collect())
         .unwrap_or_default();
     match read().map(|payload| render(&payload, &fonts)) {
         Ok(Ok(pdf)) => write(&pdf).map_or_else(|e| fail(2, &e), |()| 0),
@@ -132,10 +112,7 @@ fn fail(code: u8, why: &dyn std::fmt::Display) -> u8 {
 fn read() -> std::io::Result<Vec<u8>> {
     let mut payload = Vec::new();
     let bound = 64 * PAYLOAD_BYTES_MAX as u64; // far above any limit that an operator would set
-    std::io::stdin()
-        .lock()
-        .take(bound)
-        .read_to_end(&mut payload)?;
+    std::io::stdin().lock().take(bound).read_to_end(&mut payload)?;
     Ok(payload)
 }
 

@@ -4,8 +4,8 @@ use super::block::{ACCENT, BODY, Block, GREY, Para, Role, Side, Span};
 use super::date::{self, Date};
 use super::fields::{joined, shown, site, text, texts, unbroken, web};
 use super::resume::{
-    Award, Basics, Certificate, Education, Interest, Profile, Project, Publication, Reference,
-    Resume, Skill, Volunteer, Work,
+    Award, Basics, Certificate, Education, Interest, Profile, Project, Publication, Reference, Resume, Skill,
+    Volunteer, Work,
 };
 use super::words::{self, Words};
 
@@ -17,10 +17,7 @@ const BULLET: f32 = 11.0;
 /// The blocks of a résumé, in reading order.
 pub(super) fn compose(resume: &Resume, language: &str) -> Vec<Block> {
     let words = words::of(language);
-    let mut page = Page {
-        words,
-        blocks: header(&resume.basics),
-    };
+    let mut page = Page { words, blocks: header(&resume.basics) };
     page.profile(resume);
     page.work(resume);
     page.projects(resume);
@@ -40,33 +37,19 @@ fn header(basics: &Basics) -> Vec<Block> {
     let mut blocks = Vec::new();
     if let Some(name) = text(&basics.name) {
         let span = Span::new(name).bold();
-        let para = Para {
-            spans: vec![span],
-            size: 24.0,
-            leading: 1.2,
-            tracking: -0.3,
-        };
+        let para = Para { spans: vec![span], size: 24.0, leading: 1.2, tracking: -0.3 };
         blocks.push(Block::new(Role::Title, para, 0.0));
     }
     if let Some(label) = text(&basics.label) {
         let span = Span::new(label).color(ACCENT);
-        let para = Para {
-            spans: vec![span],
-            size: 12.0,
-            leading: 1.35,
-            tracking: 0.0,
-        };
+        let para = Para { spans: vec![span], size: 12.0, leading: 1.35, tracking: 0.0 };
         blocks.push(Block::new(Role::Text, para, 1.0));
     }
     let profiles = basics.profiles.iter().filter_map(profile).collect();
     for (spans, before) in [(contacts(basics), 5.0), (profiles, 0.0)] {
         let spans = joined(spans, "   ·   ");
         if !spans.is_empty() {
-            let para = Para {
-                size: 8.6,
-                leading: 1.6,
-                ..Para::body(spans)
-            };
+            let para = Para { size: 8.6, leading: 1.6, ..Para::body(spans) };
             blocks.push(Block::new(Role::Text, para, before));
         }
     }
@@ -76,17 +59,12 @@ fn header(basics: &Basics) -> Vec<Block> {
 fn contacts(basics: &Basics) -> Vec<Span> {
     let mut spans = Vec::new();
     if let Some(email) = text(&basics.email) {
-        let plain = email
-            .chars()
-            .all(|c| c.is_ascii_graphic() && c != '?' && c != '%');
+        let plain = email.chars().all(|c| c.is_ascii_graphic() && c != '?' && c != '%');
         let target = plain.then(|| format!("mailto:{email}"));
         spans.push(Span::new(email).color(ACCENT).link(target));
     }
     if let Some(phone) = text(&basics.phone) {
-        let digits: String = phone
-            .chars()
-            .filter(|c| c.is_ascii_digit() || *c == '+')
-            .collect();
+        let digits: String = phone.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
         let target = (!digits.is_empty()).then(|| format!("tel:{digits}"));
         spans.push(Span::new(unbroken(&phone)).color(ACCENT).link(target));
     }
@@ -148,19 +126,10 @@ impl Page {
     fn heading(&mut self, title: &'static str) {
         let span = Span::new(title.to_uppercase()).bold().color(ACCENT);
         // Wider tracking looks better still, but programs that read résumés then take letters for words.
-        let para = Para {
-            spans: vec![span],
-            size: 9.2,
-            leading: 1.3,
-            tracking: 0.6,
-        };
+        let para = Para { spans: vec![span], size: 9.2, leading: 1.3, tracking: 0.6 };
         let role = Role::Section(title.to_owned());
         // Below it: the rule, and air between the rule and the first entry.
-        self.blocks.push(Block {
-            keep: true,
-            after: 6.5,
-            ..Block::new(role, para, 15.0)
-        });
+        self.blocks.push(Block { keep: true, after: 6.5, ..Block::new(role, para, 15.0) });
     }
 
     /// A section of entries, or nothing where all are empty.
@@ -179,9 +148,7 @@ impl Page {
 
     /// A section of names and what belongs to each, in two columns.
     fn table(&mut self, title: &'static str, rows: Vec<(Vec<Span>, Vec<Span>)>) {
-        let rows = rows
-            .into_iter()
-            .filter(|(name, what)| !name.is_empty() || !what.is_empty());
+        let rows = rows.into_iter().filter(|(name, what)| !name.is_empty() || !what.is_empty());
         for (number, (name, what)) in rows.enumerate() {
             if number == 0 {
                 self.heading(title);
@@ -199,13 +166,7 @@ impl Page {
 
     fn profile(&mut self, resume: &Resume) {
         let prose = text(&resume.basics.summary).into_iter().collect();
-        self.section(
-            self.words.profile,
-            vec![Entry {
-                prose,
-                ..Entry::default()
-            }],
-        );
+        self.section(self.words.profile, vec![Entry { prose, ..Entry::default() }]);
     }
 
     fn work(&mut self, resume: &Resume) {
@@ -282,10 +243,7 @@ impl Page {
                 tail,
                 date: self.span(e.start_date, e.end_date),
                 details: score.into_iter().chain(link).collect(),
-                prose: Some(courses)
-                    .filter(|c| !c.is_empty())
-                    .into_iter()
-                    .collect(),
+                prose: Some(courses).filter(|c| !c.is_empty()).into_iter().collect(),
                 bullets: vec![],
             }
         };
@@ -298,13 +256,7 @@ impl Page {
             let (head, tail) = ranked(text(&c.name), text(&c.issuer));
             let details = site(&c.url).into_iter().collect();
             let date = c.date.map(|d| d.print(self.words));
-            Entry {
-                head,
-                tail,
-                date,
-                details,
-                ..Entry::default()
-            }
+            Entry { head, tail, date, details, ..Entry::default() }
         };
         let entries = resume.certificates.iter().map(entry).collect();
         self.section(self.words.certificates, entries);
@@ -315,13 +267,7 @@ impl Page {
             let (head, tail) = ranked(text(&a.title), text(&a.awarder));
             let prose = text(&a.summary).into_iter().collect();
             let date = a.date.map(|d| d.print(self.words));
-            Entry {
-                head,
-                tail,
-                date,
-                prose,
-                ..Entry::default()
-            }
+            Entry { head, tail, date, prose, ..Entry::default() }
         };
         let entries = resume.awards.iter().map(entry).collect();
         self.section(self.words.awards, entries);
@@ -360,10 +306,7 @@ impl Page {
         let mut spans = Vec::new();
         for language in &resume.languages {
             let fluency = text(&language.fluency).map(|f| Span::grey(unbroken(&f)));
-            let spoken = name(&language.language)
-                .into_iter()
-                .chain(fluency)
-                .collect();
+            let spoken = name(&language.language).into_iter().chain(fluency).collect();
             let spoken = joined(spoken, "\u{a0} ");
             if !spans.is_empty() && !spoken.is_empty() {
                 spans.push(Span::grey("   ·   "));
@@ -372,8 +315,7 @@ impl Page {
         }
         if !spans.is_empty() {
             self.heading(self.words.languages);
-            self.blocks
-                .push(Block::new(Role::Text, Para::body(spans), 0.0));
+            self.blocks.push(Block::new(Role::Text, Para::body(spans), 0.0));
         }
     }
 
@@ -399,10 +341,7 @@ impl Page {
 }
 
 fn name(field: &Option<String>) -> Vec<Span> {
-    text(field)
-        .map(|name| Span::new(name).bold())
-        .into_iter()
-        .collect()
+    text(field).map(|name| Span::new(name).bold()).into_iter().collect()
 }
 
 /// The first that is there leads.
@@ -415,47 +354,20 @@ fn ranked(first: Option<String>, second: Option<String>) -> (Option<String>, Opt
 
 fn blocks_of(entry: Entry) -> Vec<Block> {
     let mut blocks = Vec::new();
-    let mut title: Vec<Span> = entry
-        .head
-        .map(|head| Span::new(head).bold())
-        .into_iter()
-        .collect();
+    let mut title: Vec<Span> = entry.head.map(|head| Span::new(head).bold()).into_iter().collect();
     if let Some(tail) = entry.tail {
         title.extend([Span::grey("  ·  "), Span::new(tail)]);
     }
-    let date = entry.date.map(|date| Para {
-        size: 8.6,
-        ..Para::body(vec![Span::grey(date)])
-    });
+    let date = entry.date.map(|date| Para { size: 8.6, ..Para::body(vec![Span::grey(date)]) });
     if !title.is_empty() {
-        let block = Block::new(
-            Role::Entry,
-            Para {
-                size: BODY + 0.5,
-                ..Para::body(title)
-            },
-            0.0,
-        );
-        blocks.push(Block {
-            side: date.map(Side::Right),
-            keep: true,
-            ..block
-        });
+        let block = Block::new(Role::Entry, Para { size: BODY + 0.5, ..Para::body(title) }, 0.0);
+        blocks.push(Block { side: date.map(Side::Right), keep: true, ..block });
     } else if let Some(date) = date {
-        blocks.push(Block {
-            keep: true,
-            ..Block::new(Role::Text, date, 0.0)
-        });
+        blocks.push(Block { keep: true, ..Block::new(Role::Text, date, 0.0) });
     }
     if !entry.details.is_empty() {
-        let para = Para {
-            size: 8.6,
-            ..Para::body(joined(entry.details, "  ·  "))
-        };
-        blocks.push(Block {
-            keep: true,
-            ..Block::new(Role::Text, para, 0.5)
-        });
+        let para = Para { size: 8.6, ..Para::body(joined(entry.details, "  ·  ")) };
+        blocks.push(Block { keep: true, ..Block::new(Role::Text, para, 0.5) });
     }
     let paragraphs = entry.prose.iter().flat_map(|prose| prose.lines());
     for prose in paragraphs.map(str::trim).filter(|prose| !prose.is_empty()) {
@@ -465,10 +377,7 @@ fn blocks_of(entry: Entry) -> Vec<Block> {
     for bullet in entry.bullets {
         let block = Block::new(Role::Item, Para::body(vec![Span::new(bullet)]), 2.0);
         let dot = Para::body(vec![Span::new("•").color(ACCENT)]);
-        blocks.push(Block {
-            side: Some(Side::Left(dot, BULLET)),
-            ..block
-        });
+        blocks.push(Block { side: Some(Side::Left(dot, BULLET)), ..block });
     }
     // Nothing of this entry follows its last block, so that one must hold nothing.
     if let Some(last) = blocks.last_mut() {

@@ -19,28 +19,19 @@ impl TryFrom<String> for Date {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        parse(&text)
-            .ok_or_else(|| format!("{text:?} is no date, such as 2024, 2024-05 or 2024-05-31"))
+        parse(&text).ok_or_else(|| format!("{text:?} is no date, such as 2024, 2024-05 or 2024-05-31"))
     }
 }
 
 fn parse(text: &str) -> Option<Date> {
     let mut parts = text.split('-');
     let year = number(parts.next()?, 4)?;
-    let month = parts
-        .next()
-        .map(|m| number(m, 2).filter(|m| (1..=12).contains(m)));
-    let day = parts
-        .next()
-        .map(|d| number(d, 2).filter(|d| (1..=31).contains(d)));
+    let month = parts.next().map(|m| number(m, 2).filter(|m| (1..=12).contains(m)));
+    let day = parts.next().map(|d| number(d, 2).filter(|d| (1..=31).contains(d)));
     if parts.next().is_some() || month == Some(None) || day == Some(None) {
         return None;
     }
-    Some(Date {
-        year,
-        month: month.flatten(),
-        day: day.flatten(),
-    })
+    Some(Date { year, month: month.flatten(), day: day.flatten() })
 }
 
 fn number<T: FromStr>(digits: &str, len: usize) -> Option<T> {
@@ -54,11 +45,7 @@ impl Date {
         match self.month {
             None => self.year.to_string(),
             // U+00A0: a date is never broken over two lines.
-            Some(month) => format!(
-                "{}\u{a0}{}",
-                words.months[usize::from(month) - 1],
-                self.year
-            ),
+            Some(month) => format!("{}\u{a0}{}", words.months[usize::from(month) - 1], self.year),
         }
     }
 }
@@ -88,16 +75,7 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_refused() {
-        for text in [
-            "",
-            "24",
-            "2024-13",
-            "2024-00",
-            "2024-5",
-            "2024-05-32",
-            "May 2024",
-            "2024-05-31T",
-        ] {
+        for text in ["", "24", "2024-13", "2024-00", "2024-5", "2024-05-32", "May 2024", "2024-05-31T"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }

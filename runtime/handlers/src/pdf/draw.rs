@@ -35,22 +35,14 @@ pub(super) fn draw(
         .with_accessibility_validator(Accessibility::UA1)
         .finish()
         .expect("one validator and no version contradict nothing");
-    let mut draw =
-        |configuration| Drawing::new(asked, blocks, configuration).draw(pages, typesetter);
+    let mut draw = |configuration| Drawing::new(asked, blocks, configuration).draw(pages, typesetter);
     let (written, pdf_ua) = match draw(accessible) {
         Err(KrillaError::Validation(_)) => (draw(Configuration::default()), false),
         written => (written, true),
     };
     let bytes = written.map_err(|e| Failure::new(format!("the PDF cannot be written: {e:?}")))?;
     let missing = typesetter.missing.iter().collect();
-    Ok(Pdf {
-        bytes,
-        facts: Facts {
-            pages: pages.len(),
-            pdf_ua,
-            missing,
-        },
-    })
+    Ok(Pdf { bytes, facts: Facts { pages: pages.len(), pdf_ua, missing } })
 }
 
 struct Drawing<'a> {
@@ -70,38 +62,22 @@ struct Drawn {
 
 impl<'a> Drawing<'a> {
     fn new(asked: &'a Asked, blocks: &'a [SetBlock], configuration: Configuration) -> Self {
-        let settings = SerializeSettings {
-            configuration,
-            ..SerializeSettings::default()
-        };
+        let settings = SerializeSettings { configuration, ..SerializeSettings::default() };
         let leaves = vec![Leaves::default(); blocks.len()];
         let document = Document::new_with(settings);
-        Self {
-            asked,
-            blocks,
-            document,
-            leaves,
-            outline: vec![],
-        }
+        Self { asked, blocks, document, leaves, outline: vec![] }
     }
 
-    fn draw(
-        mut self,
-        pages: &[Vec<Placed>],
-        typesetter: &mut Typesetter,
-    ) -> Result<Vec<u8>, KrillaError> {
+    fn draw(mut self, pages: &[Vec<Placed>], typesetter: &mut Typesetter) -> Result<Vec<u8>, KrillaError> {
         for (number, page) in pages.iter().enumerate() {
             self.page(number, pages.len(), page, typesetter);
         }
         let mut outline = Outline::new();
-        self.outline
-            .into_iter()
-            .for_each(|node| outline.push_child(node));
+        self.outline.into_iter().for_each(|node| outline.push_child(node));
         self.document.set_outline(outline);
         self.document.set_metadata(metadata(self.asked));
         let tree = tree(self.blocks, self.leaves);
-        self.document
-            .set_tag_tree(tree.with_lang(Some(self.asked.language.clone())));
+        self.document.set_tag_tree(tree.with_lang(Some(self.asked.language.clone())));
         self.document.finish()
     }
 
@@ -111,12 +87,7 @@ impl<'a> Drawing<'a> {
         let mut surface = page.surface();
         let mut drawn = Vec::new();
         for placed in placed {
-            note(
-                &mut self.outline,
-                &self.blocks[placed.block],
-                placed,
-                number,
-            );
+            note(&mut self.outline, &self.blocks[placed.block], placed, number);
             block(&mut surface, self.blocks, placed, typesetter, &mut drawn);
         }
         if of > 1 {
@@ -134,11 +105,7 @@ impl<'a> Drawing<'a> {
                 }
             };
             let leaves = &mut self.leaves[block];
-            if side {
-                leaves.side.push(node)
-            } else {
-                leaves.main.push(node)
-            }
+            if side { leaves.side.push(node) } else { leaves.main.push(node) }
         }
     }
 }
@@ -147,10 +114,7 @@ fn annotation(link: &glyphs::Link) -> Option<Annotation> {
     let [left, top, right, bottom] = link.rect;
     let rect = Rect::from_ltrb(left, top, right, bottom)?;
     let target = Target::Action(krilla::action::LinkAction::new(link.url.clone()).into());
-    Some(Annotation::new_link(
-        LinkAnnotation::new(rect, target),
-        Some(link.url.clone()),
-    ))
+    Some(Annotation::new_link(LinkAnnotation::new(rect, target), Some(link.url.clone())))
 }
 
 /// Adds a heading to the outline, and an entry below the last heading.
@@ -186,13 +150,7 @@ fn block(
         let pieces = match &set.side {
             Some(beside) if side && placed.lines.start == 0 => {
                 let at = (SIDE + beside.x, placed.y + beside.y);
-                glyphs::draw(
-                    surface,
-                    &beside.set,
-                    0..beside.set.layout.len(),
-                    at,
-                    typesetter,
-                )
+                glyphs::draw(surface, &beside.set, 0..beside.set.layout.len(), at, typesetter)
             }
             _ if side => continue,
             _ => {
@@ -200,11 +158,7 @@ fn block(
                 glyphs::draw(surface, &set.main, placed.lines.clone(), at, typesetter)
             }
         };
-        drawn.extend(pieces.into_iter().map(|piece| Drawn {
-            block: placed.block,
-            side,
-            piece,
-        }));
+        drawn.extend(pieces.into_iter().map(|piece| Drawn { block: placed.block, side, piece }));
     }
     if matches!(set.block.role, Role::Section(_)) {
         let below = set.extent().lines.iter().sum::<f32>() + 1.5;
@@ -216,42 +170,20 @@ fn block(
 fn rule(surface: &mut Surface<'_>, y: f32) {
     let mut path = PathBuilder::new();
     path.push_rect(Rect::from_xywh(SIDE, y, MEASURE, 0.6).expect("the measure is positive"));
-    surface.start_tagged(ContentTag::Artifact(Artifact::with_kind(
-        ArtifactType::Layout,
-    )));
+    surface.start_tagged(ContentTag::Artifact(Artifact::with_kind(ArtifactType::Layout)));
     surface.set_fill(Some(glyphs::fill(RULE)));
     surface.draw_path(&path.finish().expect("a rectangle is a path"));
     surface.end_tagged();
 }
 
 /// The name and the number of a page, for documents of more than one.
-fn footer(
-    surface: &mut Surface<'_>,
-    asked: &Asked,
-    number: usize,
-    of: usize,
-    typesetter: &mut Typesetter,
-) {
-    let name = asked
-        .resume
-        .basics
-        .name
-        .as_deref()
-        .map(str::trim)
-        .filter(|n| !n.is_empty());
+fn footer(surface: &mut Surface<'_>, asked: &Asked, number: usize, of: usize, typesetter: &mut Typesetter) {
+    let name = asked.resume.basics.name.as_deref().map(str::trim).filter(|n| !n.is_empty());
     let name = name.map(|name| format!("{name}  ·  ")).unwrap_or_default();
     let span = Span::new(format!("{name}{number} / {of}")).color(GREY);
-    let set = typesetter.set(
-        &Para {
-            size: 7.8,
-            ..Para::body(vec![span])
-        },
-        None,
-    );
+    let set = typesetter.set(&Para { size: 7.8, ..Para::body(vec![span]) }, None);
     let at = (SIDE + MEASURE - set.layout.width(), HEIGHT - BOTTOM + 22.0);
-    surface.start_tagged(ContentTag::Artifact(Artifact::with_kind(
-        ArtifactType::PageNumber,
-    )));
+    surface.start_tagged(ContentTag::Artifact(Artifact::with_kind(ArtifactType::PageNumber)));
     glyphs::draw_untagged(surface, &set, at, typesetter);
     surface.end_tagged();
 }
@@ -260,16 +192,9 @@ fn metadata(asked: &Asked) -> Metadata {
     let clean = |field: &Option<String>| field.clone().filter(|f| !f.trim().is_empty());
     let name = clean(&asked.resume.basics.name);
     let what = words::of(&asked.language).resume;
-    let title = name
-        .as_ref()
-        .map_or(what.to_owned(), |name| format!("{name} – {what}"));
+    let title = name.as_ref().map_or(what.to_owned(), |name| format!("{name} – {what}"));
     let label = clean(&asked.resume.basics.label).unwrap_or_default();
-    let keywords = asked
-        .resume
-        .skills
-        .iter()
-        .filter_map(|skill| clean(&skill.name))
-        .collect();
+    let keywords = asked.resume.skills.iter().filter_map(|skill| clean(&skill.name)).collect();
     Metadata::new()
         .title(title)
         .authors(name.into_iter().collect())

@@ -10,10 +10,7 @@ pub(super) fn text(field: &Option<String>) -> Option<String> {
 /// Text on one line or more, without control characters; nothing where nothing is left.
 fn clean(text: &str) -> Option<String> {
     let text = text.replace("\r\n", "\n").replace('\t', " ");
-    let clean: String = text
-        .chars()
-        .filter(|c| *c == '\n' || !c.is_control())
-        .collect();
+    let clean: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
     let clean = clean.trim();
     (!clean.is_empty()).then(|| clean.to_owned())
 }
@@ -30,9 +27,7 @@ pub(super) fn web(url: &str) -> Option<String> {
     if !plain || url.is_empty() {
         return None;
     }
-    let scheme = url
-        .split_once(':')
-        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
     match scheme.as_deref() {
         Some("http" | "https") => Some(url.to_owned()),
         None if url.contains('.') => Some(format!("https://{url}")),
@@ -42,13 +37,8 @@ pub(super) fn web(url: &str) -> Option<String> {
 
 /// A URL as people say it.
 pub(super) fn shown(url: &str) -> String {
-    let bare = url
-        .trim()
-        .trim_start_matches("https://")
-        .trim_start_matches("http://");
-    bare.trim_start_matches("www.")
-        .trim_end_matches('/')
-        .to_owned()
+    let bare = url.trim().trim_start_matches("https://").trim_start_matches("http://");
+    bare.trim_start_matches("www.").trim_end_matches('/').to_owned()
 }
 
 /// A field that holds a URL.
@@ -86,19 +76,9 @@ mod tests {
 
     #[test]
     fn a_url_is_linked_only_to_the_web() {
-        assert_eq!(
-            web("https://a.example").as_deref(),
-            Some("https://a.example")
-        );
+        assert_eq!(web("https://a.example").as_deref(), Some("https://a.example"));
         assert_eq!(web("a.example/me").as_deref(), Some("https://a.example/me"));
-        for url in [
-            "javascript:alert(1)",
-            "file:///etc/passwd",
-            "mailto:a@b",
-            "a b.example",
-            "",
-            "me",
-        ] {
+        for url in ["javascript:alert(1)", "file:///etc/passwd", "mailto:a@b", "a b.example", "", "me"] {
             assert_eq!(web(url), None, "{url:?}");
         }
     }

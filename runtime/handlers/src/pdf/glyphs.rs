@@ -55,12 +55,7 @@ pub(super) fn draw(
 }
 
 /// Draws a paragraph that is no part of the document's structure.
-pub(super) fn draw_untagged(
-    surface: &mut Surface<'_>,
-    set: &Set,
-    at: (f32, f32),
-    typesetter: &mut Typesetter,
-) {
+pub(super) fn draw_untagged(surface: &mut Surface<'_>, set: &Set, at: (f32, f32), typesetter: &mut Typesetter) {
     for line in set.layout.lines() {
         let y = at.1 + line.metrics().baseline;
         for group in groups(set, &line, at.0, typesetter) {
@@ -83,15 +78,11 @@ fn draw_line(
     let groups = groups(set, line, at.0, typesetter);
     for same in groups.chunk_by(|a, b| a.ink.link == b.ink.link) {
         let leaf = surface.start_tagged(ContentTag::Span(SpanTag::empty()));
-        same.iter()
-            .for_each(|group| draw_group(surface, set, group, y));
+        same.iter().for_each(|group| draw_group(surface, set, group, y));
         surface.end_tagged();
         let (first, last) = (&same[0], &same[same.len() - 1]);
         let rect = [first.x.start, at.1, last.x.end, at.1 + metrics.line_height];
-        let link = first.ink.link.map(|link| Link {
-            url: set.links[link].clone(),
-            rect,
-        });
+        let link = first.ink.link.map(|link| Link { url: set.links[link].clone(), rect });
         pieces.push(Piece { leaf, link });
     }
 }
@@ -99,24 +90,13 @@ fn draw_line(
 fn draw_group(surface: &mut Surface<'_>, set: &Set, group: &Group, y: f32) {
     surface.set_fill(Some(fill(group.ink.color)));
     let start = Point::from_xy(group.x.start, y);
-    surface.draw_glyphs(
-        start,
-        &group.glyphs,
-        group.font.clone(),
-        &set.text,
-        group.size,
-        false,
-    );
+    surface.draw_glyphs(start, &group.glyphs, group.font.clone(), &set.text, group.size, false);
 }
 
 /// A colour as krilla wants it.
 pub(super) fn fill([red, green, blue]: Color) -> Fill {
     let paint = rgb::Color::new(red, green, blue).into();
-    Fill {
-        paint,
-        opacity: NormalizedF32::ONE,
-        rule: krilla::paint::FillRule::NonZero,
-    }
+    Fill { paint, opacity: NormalizedF32::ONE, rule: krilla::paint::FillRule::NonZero }
 }
 
 fn groups(set: &Set, line: &Line<'_, Ink>, left: f32, typesetter: &mut Typesetter) -> Vec<Group> {
@@ -129,13 +109,7 @@ fn groups(set: &Set, line: &Line<'_, Ink>, left: f32, typesetter: &mut Typesette
 }
 
 /// Adds a run's groups; answers where the next run begins.
-fn groups_of(
-    set: &Set,
-    run: &Run<'_, Ink>,
-    mut x: f32,
-    typesetter: &mut Typesetter,
-    groups: &mut Vec<Group>,
-) -> f32 {
+fn groups_of(set: &Set, run: &Run<'_, Ink>, mut x: f32, typesetter: &mut Typesetter, groups: &mut Vec<Group>) -> f32 {
     let font = typesetter.font(run.font());
     let size = run.font_size();
     let first = groups.len();
@@ -143,9 +117,7 @@ fn groups_of(
     for cluster in run.visual_clusters() {
         if cluster.is_ligature_continuation() {
             // It has no glyph of its own; its text belongs to the ligature's.
-            let last = groups[first..]
-                .last_mut()
-                .and_then(|group| group.glyphs.last_mut());
+            let last = groups[first..].last_mut().and_then(|group| group.glyphs.last_mut());
             if let Some(glyph) = last {
                 glyph.text_range.end = glyph.text_range.end.max(cluster.text_range().end);
             }
@@ -154,23 +126,13 @@ fn groups_of(
         if style != Some(cluster.style_index()) {
             style = Some(cluster.style_index());
             let ink = cluster.style().brush;
-            groups.push(Group {
-                font: font.clone(),
-                size,
-                ink,
-                glyphs: vec![],
-                x: x..x,
-            });
+            groups.push(Group { font: font.clone(), size, ink, glyphs: vec![], x: x..x });
         }
-        let group = groups
-            .last_mut()
-            .expect("the first cluster has opened a group");
+        let group = groups.last_mut().expect("the first cluster has opened a group");
         let text = &set.text[cluster.text_range()];
         for glyph in cluster.glyphs() {
             if glyph.id == 0 {
-                let missing = text
-                    .chars()
-                    .filter(|c| !c.is_whitespace() && !c.is_control());
+                let missing = text.chars().filter(|c| !c.is_whitespace() && !c.is_control());
                 typesetter.missing.extend(missing);
             }
             group.glyphs.push(KrillaGlyph::new(

@@ -43,11 +43,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            command: vec![],
-            fonts: vec![],
-            payload_bytes_max: PAYLOAD_BYTES_MAX,
-        }
+        Self { command: vec![], fonts: vec![], payload_bytes_max: PAYLOAD_BYTES_MAX }
     }
 }
 
@@ -83,17 +79,11 @@ pub fn render(payload: &[u8], fonts: &[PathBuf]) -> Result<Pdf, Failure> {
     let asked = resume::parse(payload)?;
     let blocks = compose::compose(&asked.resume, &asked.language);
     if blocks.is_empty() {
-        return Err(Failure::new(
-            "the résumé is empty: it has neither a name nor a section",
-        ));
+        return Err(Failure::new("the résumé is empty: it has neither a name nor a section"));
     }
     let mut typesetter = typeset::Typesetter::new(fonts)?;
     let set = typesetter.set_all(blocks);
-    let pages = paginate::paginate(
-        &set.iter()
-            .map(typeset::SetBlock::extent)
-            .collect::<Vec<_>>(),
-    );
+    let pages = paginate::paginate(&set.iter().map(typeset::SetBlock::extent).collect::<Vec<_>>());
     draw::draw(&asked, &set, &pages, &mut typesetter)
 }
 
@@ -121,11 +111,7 @@ impl Pdfs {
         let wrong = |e: &dyn std::fmt::Display| Error::new("pdf", e);
         std::fs::create_dir_all(&dir).map_err(|e| wrong(&format!("{}: {e}", dir.display())))?;
         let renderer = child::Renderer::new(config).map_err(|e| wrong(&e))?;
-        Ok(Self {
-            renderer,
-            payload_bytes_max: config.payload_bytes_max,
-            dir,
-        })
+        Ok(Self { renderer, payload_bytes_max: config.payload_bytes_max, dir })
     }
 
     async fn make(&self, job: &Job) -> Outcome {
@@ -137,25 +123,13 @@ impl Pdfs {
         }
         let Pdf { bytes, facts } = self.renderer.render(payload).await?;
         let path = file::write(&self.dir, &job.id, "pdf", &bytes)?;
-        let sha256 = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Ok(payload::result(&Made {
-            path,
-            bytes: bytes.len(),
-            sha256,
-            facts,
-        }))
+        let sha256 = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(payload::result(&Made { path, bytes: bytes.len(), sha256, facts }))
     }
 }
 
 impl Handler for Pdfs {
-    fn handle<'a>(
-        &'a self,
-        delivery: &'a Delivery,
-        report: &'a Report,
-    ) -> BoxFuture<'a, Result<(), Failure>> {
+    fn handle<'a>(&'a self, delivery: &'a Delivery, report: &'a Report) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             for job in &delivery.jobs {
                 report.job(&job.id, self.make(job).await);

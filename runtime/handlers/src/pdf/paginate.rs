@@ -34,22 +34,14 @@ pub(super) struct Extent {
 
 impl Extent {
     fn height(&self, lines: Range<usize>) -> f32 {
-        let after = if lines.end == self.lines.len() {
-            self.after
-        } else {
-            0.0
-        };
+        let after = if lines.end == self.lines.len() { self.after } else { 0.0 };
         self.lines[lines].iter().sum::<f32>() + after
     }
 
     /// The least of it that may end a page.
     fn first(&self) -> Range<usize> {
         let all = self.lines.len();
-        if all < 2 * TOGETHER {
-            0..all
-        } else {
-            0..TOGETHER
-        }
+        if all < 2 * TOGETHER { 0..all } else { 0..TOGETHER }
     }
 
     /// The most lines from `start` on that fit into `room` and leave enough for the next page.
@@ -76,11 +68,7 @@ pub(super) struct Placed {
 
 /// Places every line of every block, in order. There is at least one page.
 pub(super) fn paginate(extents: &[Extent]) -> Vec<Vec<Placed>> {
-    let mut pages = Pages {
-        done: vec![],
-        page: vec![],
-        y: TOP,
-    };
+    let mut pages = Pages { done: vec![], page: vec![], y: TOP };
     for block in 0..extents.len() {
         pages.place(extents, block);
     }
@@ -120,11 +108,7 @@ impl Pages {
                 continue;
             }
             end = end.max(start + 1); // a line higher than a page stands on one of its own
-            self.page.push(Placed {
-                block,
-                lines: start..end,
-                y: self.y,
-            });
+            self.page.push(Placed { block, lines: start..end, y: self.y });
             self.y += extent.height(start..end);
             start = end;
         }
@@ -151,36 +135,20 @@ mod tests {
     use super::*;
 
     fn block(lines: usize, keep: bool) -> Extent {
-        Extent {
-            before: 10.0,
-            lines: vec![20.0; lines],
-            after: 0.0,
-            keep,
-        }
+        Extent { before: 10.0, lines: vec![20.0; lines], after: 0.0, keep }
     }
 
     /// Every line is placed once, in order.
     fn complete(extents: &[Extent], pages: &[Vec<Placed>]) -> bool {
-        let placed = pages
-            .iter()
-            .flatten()
-            .flat_map(|p| p.lines.clone().map(|l| (p.block, l)));
-        let all = extents
-            .iter()
-            .enumerate()
-            .flat_map(|(b, e)| (0..e.lines.len()).map(move |l| (b, l)));
+        let placed = pages.iter().flatten().flat_map(|p| p.lines.clone().map(|l| (p.block, l)));
+        let all = extents.iter().enumerate().flat_map(|(b, e)| (0..e.lines.len()).map(move |l| (b, l)));
         placed.eq(all)
     }
 
     #[test]
     fn every_line_is_placed_once_in_order() {
         for lines in 1..90 {
-            let extents = [
-                block(lines, false),
-                block(1, true),
-                block(lines, true),
-                block(3, false),
-            ];
+            let extents = [block(lines, false), block(1, true), block(lines, true), block(3, false)];
             assert!(complete(&extents, &paginate(&extents)), "{lines}");
         }
     }
@@ -188,12 +156,7 @@ mod tests {
     #[test]
     fn a_kept_block_is_never_the_last_on_its_page() {
         for filler in 1..80 {
-            let extents = [
-                block(filler, false),
-                block(1, true),
-                block(1, true),
-                block(6, false),
-            ];
+            let extents = [block(filler, false), block(1, true), block(1, true), block(6, false)];
             for page in paginate(&extents) {
                 assert!(!extents[page.last().unwrap().block].keep, "{filler}");
             }
@@ -222,13 +185,7 @@ mod tests {
 
     #[test]
     fn a_line_higher_than_a_page_stands_on_its_own() {
-        let extents = [
-            block(1, false),
-            Extent {
-                lines: vec![2_000.0],
-                ..block(1, false)
-            },
-        ];
+        let extents = [block(1, false), Extent { lines: vec![2_000.0], ..block(1, false) }];
         assert_eq!(paginate(&extents).len(), 2);
     }
 }

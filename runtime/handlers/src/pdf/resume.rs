@@ -35,10 +35,7 @@ pub(super) fn parse(json: &[u8]) -> Result<Asked, Failure> {
     let peek: Peek = payload::from_json(json, usize::MAX)?;
     if peek.resume.is_none() && peek.language.is_none() {
         let resume = payload::from_json(json, usize::MAX)?;
-        return Ok(Asked {
-            resume,
-            language: "en".into(),
-        });
+        return Ok(Asked { resume, language: "en".into() });
     }
     let Envelope { resume, language } = payload::from_json(json, usize::MAX)?;
     let language = language.unwrap_or_else(|| "en".into());
@@ -173,19 +170,9 @@ mod tests {
 
     #[test]
     fn a_bare_document_and_an_enveloped_one_are_both_read() {
-        assert_eq!(
-            parse(b"{\"basics\":{\"name\":\"A\"}}").unwrap().language,
-            "en"
-        );
-        let asked =
-            parse(b"{\"resume\":{\"basics\":{\"name\":\"A\"}},\"language\":\"de-AT\"}").unwrap();
-        assert_eq!(
-            (
-                asked.language.as_str(),
-                asked.resume.basics.name.unwrap().as_str()
-            ),
-            ("de-AT", "A")
-        );
+        assert_eq!(parse(b"{\"basics\":{\"name\":\"A\"}}").unwrap().language, "en");
+        let asked = parse(b"{\"resume\":{\"basics\":{\"name\":\"A\"}},\"language\":\"de-AT\"}").unwrap();
+        assert_eq!((asked.language.as_str(), asked.resume.basics.name.unwrap().as_str()), ("de-AT", "A"));
     }
 
     #[test]
@@ -197,19 +184,13 @@ mod tests {
     #[test]
     fn an_unknown_field_is_named_by_its_path() {
         let text = failure("{\"work\":[{\"company\":\"A\"}]}");
-        assert!(
-            text.contains("work[0].company") && text.contains("unknown field"),
-            "{text}"
-        );
+        assert!(text.contains("work[0].company") && text.contains("unknown field"), "{text}");
     }
 
     #[test]
     fn a_wrong_date_is_named_by_its_path() {
         let text = failure("{\"work\":[{\"startDate\":\"May 2020\"}]}");
-        assert!(
-            text.contains("work[0].startDate") && text.contains("2024-05"),
-            "{text}"
-        );
+        assert!(text.contains("work[0].startDate") && text.contains("2024-05"), "{text}");
     }
 
     #[test]

@@ -56,9 +56,7 @@ fn item(leaves: Leaves) -> TagGroup {
 
 fn groups(set: &SetBlock, leaves: Leaves) -> Vec<TagGroup> {
     let level = |n: u16| NonZeroU16::new(n).expect("heading levels begin at 1");
-    let heading = |n, title: &str, main| {
-        TagGroup::with_children(Tag::Hn(level(n), Some(title.to_owned())), main)
-    };
+    let heading = |n, title: &str, main| TagGroup::with_children(Tag::Hn(level(n), Some(title.to_owned())), main);
     let Leaves { main, side } = leaves;
     let first = match &set.block.role {
         Role::Title => heading(1, &set.main.text, main),

@@ -24,9 +24,7 @@ pub(super) struct Words {
 const ENGLISH: Words = Words {
     resume: "Résumé",
     present: "Present",
-    months: [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ],
+    months: ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
     profile: "Profile",
     work: "Experience",
     projects: "Projects",
@@ -44,10 +42,7 @@ const ENGLISH: Words = Words {
 const GERMAN: Words = Words {
     resume: "Lebenslauf",
     present: "heute",
-    months: [
-        "Jan.", "Feb.", "März", "Apr.", "Mai", "Juni", "Juli", "Aug.", "Sept.", "Okt.", "Nov.",
-        "Dez.",
-    ],
+    months: ["Jan.", "Feb.", "März", "Apr.", "Mai", "Juni", "Juli", "Aug.", "Sept.", "Okt.", "Nov.", "Dez."],
     profile: "Profil",
     work: "Berufserfahrung",
     projects: "Projekte",
@@ -65,10 +60,7 @@ const GERMAN: Words = Words {
 const FRENCH: Words = Words {
     resume: "Curriculum vitæ",
     present: "aujourd’hui",
-    months: [
-        "janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.",
-        "déc.",
-    ],
+    months: ["janv.", "févr.", "mars", "avr.", "mai", "juin", "juil.", "août", "sept.", "oct.", "nov.", "déc."],
     profile: "Profil",
     work: "Expérience",
     projects: "Projets",
@@ -86,10 +78,7 @@ const FRENCH: Words = Words {
 const SPANISH: Words = Words {
     resume: "Currículum vítae",
     present: "actualidad",
-    months: [
-        "ene.", "feb.", "mar.", "abr.", "may.", "jun.", "jul.", "ago.", "sept.", "oct.", "nov.",
-        "dic.",
-    ],
+    months: ["ene.", "feb.", "mar.", "abr.", "may.", "jun.", "jul.", "ago.", "sept.", "oct.", "nov.", "dic."],
     profile: "Perfil",
     work: "Experiencia",
     projects: "Proyectos",
@@ -106,11 +95,7 @@ const SPANISH: Words = Words {
 
 /// The words of a language tag such as `en` or `de-AT`.
 pub(super) fn of(language: &str) -> &'static Words {
-    let primary = language
-        .split('-')
-        .next()
-        .unwrap_or_default()
-        .to_ascii_lowercase();
+    let primary = language.split('-').next().unwrap_or_default().to_ascii_lowercase();
     match primary.as_str() {
         "de" => &GERMAN,
         "fr" => &FRENCH,

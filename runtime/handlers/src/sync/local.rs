@@ -44,36 +44,23 @@ impl Table {
             Ok(connection)
         };
         let connection = open().map_err(|e: rusqlite::Error| format!("{}: {e}", path.display()))?;
-        Ok(Self {
-            connection: Mutex::new(connection),
-            now,
-        })
+        Ok(Self { connection: Mutex::new(connection), now })
     }
 
     pub(super) fn put(&self, key: &str, version: u64, payload: &str) -> Result<Synced, Failure> {
-        self.upsert(key, version, payload)
-            .map_err(|e| Failure::new(format!("could not write the entity {key:?}: {e}")))
+        self.upsert(key, version, payload).map_err(|e| Failure::new(format!("could not write the entity {key:?}: {e}")))
     }
 
     fn upsert(&self, key: &str, version: u64, payload: &str) -> rusqlite::Result<Synced> {
-        let connection = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let number = i64::try_from(version).unwrap_or(i64::MAX); // SQLite has no larger integers
         let at = unix_ms((self.now)());
-        connection
-            .prepare_cached(UPSERT)?
-            .execute(params![key, number, payload, at])?;
+        connection.prepare_cached(UPSERT)?.execute(params![key, number, payload, at])?;
         let mut select = connection.prepare_cached("SELECT version FROM entity WHERE key = ?1")?;
         let there: Option<i64> = select.query_row([key], |row| row.get(0)).optional()?;
         let there = there.and_then(|v| u64::try_from(v).ok()).unwrap_or(version);
         // The same version is this very payload, delivered again.
-        Ok(if there > version {
-            Synced::SupersededBy(there)
-        } else {
-            Synced::Version(version)
-        })
+        Ok(if there > version { Synced::SupersededBy(there) } else { Synced::Version(version) })
     }
 }
 
@@ -90,11 +77,7 @@ mod tests {
     fn stored(table: &Table) -> (i64, String) {
         let connection = table.connection.lock().unwrap();
         connection
-            .query_row(
-                "SELECT version, payload FROM entity WHERE key = 'a'",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
+            .query_row("SELECT version, payload FROM entity WHERE key = 'a'", [], |row| Ok((row.get(0)?, row.get(1)?)))
             .unwrap()
     }
 
@@ -112,10 +95,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let table = table(&dir);
         table.put("a", 7, "{\"n\":7}").unwrap();
-        assert_eq!(
-            table.put("a", 3, "{\"n\":3}").unwrap(),
-            Synced::SupersededBy(7)
-        );
+        assert_eq!(table.put("a", 3, "{\"n\":3}").unwrap(), Synced::SupersededBy(7));
         assert_eq!(stored(&table), (7, "{\"n\":7}".into()));
     }
 
@@ -131,9 +111,6 @@ mod tests {
     fn what_was_synced_is_there_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         table(&dir).put("a", 4, "{}").unwrap();
-        assert_eq!(
-            table(&dir).put("a", 3, "{}").unwrap(),
-            Synced::SupersededBy(4)
-        );
+        assert_eq!(table(&dir).put("a", 3, "{}").unwrap(), Synced::SupersededBy(4));
     }
 }

@@ -28,11 +28,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            base_url: None,
-            token: None,
-            token_env: "KEW_SYNC_TOKEN".into(),
-        }
+        Self { base_url: None, token: None, token_env: "KEW_SYNC_TOKEN".into() }
     }
 }
 
@@ -68,9 +64,7 @@ impl Entities {
                 remote::Service::new(url, token).map(Target::Remote)
             }
         };
-        Ok(Self {
-            target: target.map_err(|e| Error::new("sync", e))?,
-        })
+        Ok(Self { target: target.map_err(|e| Error::new("sync", e))? })
     }
 
     async fn sync(&self, job: &Job) -> Outcome {
@@ -85,20 +79,14 @@ impl Entities {
 
 fn key_of(job: &Job) -> Result<&str, Failure> {
     if !job.payload.get().trim_start().starts_with('{') {
-        return Err(Failure::new(
-            "the payload is wrong: an entity is a JSON object",
-        ));
+        return Err(Failure::new("the payload is wrong: an entity is a JSON object"));
     }
     let key = job.key.as_deref().filter(|k| !k.is_empty());
     key.ok_or_else(|| Failure::new("the job has no entity key, so there is nothing to sync it to"))
 }
 
 impl Handler for Entities {
-    fn handle<'a>(
-        &'a self,
-        delivery: &'a Delivery,
-        report: &'a Report,
-    ) -> BoxFuture<'a, Result<(), Failure>> {
+    fn handle<'a>(&'a self, delivery: &'a Delivery, report: &'a Report) -> BoxFuture<'a, Result<(), Failure>> {
         Box::pin(async move {
             for job in &delivery.jobs {
                 report.job(&job.id, self.sync(job).await);

@@ -13,11 +13,7 @@ use crate::Secret;
 use crate::http::{Base, Client, Reply};
 
 /// What a key keeps in a path: RFC 3986's unreserved characters.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The longest answer that is read, in bytes: only a version is taken from it.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -32,48 +28,34 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(url: &str, token: Option<Secret>) -> Result<Self, String> {
-        Ok(Self {
-            base: Base::parse(url)?,
-            client: Client::new(WHO, token, ANSWER_BYTES_MAX),
-        })
+        Ok(Self { base: Base::parse(url)?, client: Client::new(WHO, token, ANSWER_BYTES_MAX) })
     }
 
     pub(super) async fn put(&self, key: &str, job: &Job) -> Result<Synced, Failure> {
         let url = self.base.join(&segment(key)?);
         let version = job.version.to_string();
         let idempotency = format!("{}:{version}", job.id);
-        let headers = [
-            ("idempotency-key", idempotency.as_str()),
-            ("kew-version", &version),
-        ];
+        let headers = [("idempotency-key", idempotency.as_str()), ("kew-version", &version)];
         let body = job.payload.get().as_bytes().to_vec();
         let reply = self.client.send(Method::PUT, &url, &headers, body).await?;
         if reply.status.is_success() {
             return Ok(Synced::Version(job.version));
         }
         let newer = conflict(&reply).filter(|there| *there >= job.version);
-        newer
-            .map(|there| settled(there, job.version))
-            .ok_or_else(|| self.client.failure(&reply))
+        newer.map(|there| settled(there, job.version)).ok_or_else(|| self.client.failure(&reply))
     }
 }
 
 /// A key as one segment. `.` and `..` would be taken for folders, however they are encoded.
 fn segment(key: &str) -> Result<String, Failure> {
     if matches!(key, "." | "..") {
-        return Err(Failure::new(format!(
-            "the entity key {key:?} cannot stand in a URL"
-        )));
+        return Err(Failure::new(format!("the entity key {key:?} cannot stand in a URL")));
     }
     Ok(utf8_percent_encode(key, RESERVED).to_string())
 }
 
 fn settled(there: u64, version: u64) -> Synced {
-    if there > version {
-        Synced::SupersededBy(there)
-    } else {
-        Synced::Version(version)
-    }
+    if there > version { Synced::SupersededBy(there) } else { Synced::Version(version) }
 }
 
 /// The version that the service holds, if it refused ours for it.
@@ -82,21 +64,11 @@ fn conflict(reply: &Reply) -> Option<u64> {
     struct Held {
         version: u64,
     }
-    if !matches!(
-        reply.status,
-        StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED
-    ) {
+    if !matches!(reply.status, StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED) {
         return None;
     }
-    let header = reply
-        .headers
-        .get("kew-version")
-        .and_then(|v| v.to_str().ok()?.parse().ok());
-    header.or_else(|| {
-        serde_json::from_slice::<Held>(&reply.body)
-            .ok()
-            .map(|held| held.version)
-    })
+    let header = reply.headers.get("kew-version").and_then(|v| v.to_str().ok()?.parse().ok());
+    header.or_else(|| serde_json::from_slice::<Held>(&reply.body).ok().map(|held| held.version))
 }
 
 #[cfg(test)]

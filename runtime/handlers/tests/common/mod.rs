@@ -1,9 +1,5 @@
 //! What the tests of all handlers share: deliveries, and a server that keeps what it was sent.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test binary uses its own part of this"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,33 +14,17 @@ use serde_json::Value;
 /// A job of the given payload.
 pub fn job(id: &str, payload: &Value) -> Job {
     let payload = serde_json::value::to_raw_value(payload).unwrap();
-    Job {
-        id: id.into(),
-        user: "ada".into(),
-        attempt: 1,
-        version: 1,
-        key: None,
-        payload,
-    }
+    Job { id: id.into(), user: "ada".into(), attempt: 1, version: 1, key: None, payload }
 }
 
 /// A delivery of `jobs` as the batch `b-1`.
 pub fn delivery(queue: &str, jobs: Vec<Job>) -> Delivery {
     let (id, batch) = ("d-1".to_owned(), "b-1".to_owned());
-    Delivery {
-        id,
-        queue: queue.into(),
-        batch,
-        timeout_ms: 30_000,
-        jobs,
-    }
+    Delivery { id, queue: queue.into(), batch, timeout_ms: 30_000, jobs }
 }
 
 /// What a handler answers, and what it reports by job.
-pub async fn handle(
-    handler: &dyn Handler,
-    delivery: &Delivery,
-) -> (Result<(), Failure>, BTreeMap<String, Outcome>) {
+pub async fn handle(handler: &dyn Handler, delivery: &Delivery) -> (Result<(), Failure>, BTreeMap<String, Outcome>) {
     let report = Report::default();
     let answer = handler.handle(delivery, &report).await;
     (answer, report.take())
@@ -55,9 +35,7 @@ pub async fn handle_one(handler: &dyn Handler, queue: &str, job: Job) -> Result<
     let (answer, mut outcomes) = handle(handler, &delivery(queue, vec![job])).await;
     answer.map_err(|failure| failure.0)?;
     let outcome = outcomes.pop_first().expect("the job was reported").1;
-    outcome
-        .map(|result| serde_json::from_str(result.get()).unwrap())
-        .map_err(|failure| failure.0)
+    outcome.map(|result| serde_json::from_str(result.get()).unwrap()).map_err(|failure| failure.0)
 }
 
 /// A request that a `Server` got.
@@ -87,12 +65,7 @@ impl Server {
         }
         let serve = move |method: Method, uri: Uri, headers: HeaderMap, bytes: Bytes| async move {
             let body = serde_json::from_slice(&bytes).unwrap_or_default();
-            keep.lock().unwrap().push(Seen {
-                method,
-                path: uri.path().into(),
-                headers,
-                body,
-            });
+            keep.lock().unwrap().push(Seen { method, path: uri.path().into(), headers, body });
             let response: Response = (answer.0, extra, answer.1).into_response();
             response
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::statement::{atomically, failed};
+use super::statement::{atomically, failed, reason};
 use super::{SqliteOptions, Synchronous};
 use crate::store::Error;
 
@@ -77,10 +77,10 @@ fn check(connection: &Connection) -> Result<(), String> {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
             return Err("the file is no SQLite database; give the path of a store, or one that does not exist".into());
         }
-        other => other.map_err(|error| failed("", &error).reason)?,
+        other => other.map_err(|error| reason(&error))?,
     };
-    let tables = number("SELECT count(*) FROM sqlite_schema").map_err(|error| failed("", &error).reason)?;
-    let version = number("PRAGMA user_version").map_err(|error| failed("", &error).reason)?;
+    let tables = number("SELECT count(*) FROM sqlite_schema").map_err(|error| reason(&error))?;
+    let version = number("PRAGMA user_version").map_err(|error| reason(&error))?;
     let known = MIGRATIONS.len() as i64;
     if application == i64::from(APPLICATION_ID) && version <= known || application == 0 && tables == 0 {
         Ok(())
@@ -113,7 +113,7 @@ fn configure(connection: &Connection, options: &SqliteOptions) -> rusqlite::Resu
     connection.pragma_update(None, "synchronous", synchronous)?;
     // A simulated disk has no names for temporary files.
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    // 32 MiB: the pages of some 100,000 live jobs. SQLite's own 2 MB make a long queue four times slower to drain.
+    // 32 MiB: the pages of tens of thousands of live jobs, and the upper levels of what is larger.
     connection.pragma_update(None, "cache_size", -32 * 1024)?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", options.checkpoint_pages, |_| Ok(()))
 }

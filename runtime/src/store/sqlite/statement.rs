@@ -59,7 +59,8 @@ pub(super) fn failed(what: impl Into<String>, error: &rusqlite::Error) -> Error 
     Error { context: what.into(), reason: reason(error) }
 }
 
-fn reason(error: &rusqlite::Error) -> String {
+/// What went wrong and what to do about it.
+pub(super) fn reason(error: &rusqlite::Error) -> String {
     let advice = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full, make room",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another program is using the file, end it",

@@ -28,10 +28,7 @@ fn judge_size(line: u64, it: &Granted, policy: &Policy, notes: &mut Notes) {
         notes.exercised(NOT_EMPTY);
     }
     if it.jobs.is_empty() {
-        let says = format!(
-            "delivery {} of {} holds no job at all",
-            it.delivery, it.queue
-        );
+        let says = format!("delivery {} of {} holds no job at all", it.delivery, it.queue);
         notes.broken(NOT_EMPTY, says, vec![line]);
     }
     if (size as usize) < it.jobs.len() {
@@ -54,10 +51,7 @@ fn judge_one_queue(seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
         (live.queue != it.queue).then_some((lease, live))
     });
     for (lease, live) in strangers.take(1) {
-        let says = format!(
-            "delivery {} of {} holds {}, a job of {}",
-            it.delivery, it.queue, lease.job, live.queue
-        );
+        let says = format!("delivery {} of {} holds {}, a job of {}", it.delivery, it.queue, lease.job, live.queue);
         notes.broken(ONE_QUEUE, says, live.lines_and(seen.line));
     }
 }

@@ -38,10 +38,8 @@ impl Partial {
     }
 
     fn finish(&mut self, seen: &Seen<'_>, it: &Finished, notes: &mut Notes) {
-        let (completed, others): (Vec<&Ended>, Vec<&Ended>) = it
-            .jobs
-            .iter()
-            .partition(|ended| ended.outcome == AttemptOutcome::Completed);
+        let (completed, others): (Vec<&Ended>, Vec<&Ended>) =
+            it.jobs.iter().partition(|ended| ended.outcome == AttemptOutcome::Completed);
         if completed.is_empty() || others.is_empty() {
             return;
         }
@@ -51,23 +49,12 @@ impl Partial {
             attempt.is_some_and(|attempt| attempt.number == ended.attempt)
         };
         for ended in completed.into_iter().filter(leased) {
-            self.said.insert(
-                ended.job.clone(),
-                Said {
-                    attempt: ended.attempt,
-                    line: seen.line,
-                },
-            );
+            self.said.insert(ended.job.clone(), Said { attempt: ended.attempt, line: seen.line });
         }
     }
 
     fn settle(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
-        let Some(said) = self
-            .said
-            .get(&it.job)
-            .copied()
-            .filter(|said| said.attempt == it.attempt)
-        else {
+        let Some(said) = self.said.get(&it.job).copied().filter(|said| said.attempt == it.attempt) else {
             return;
         };
         self.said.remove(&it.job);

@@ -36,10 +36,7 @@ struct Full {
 
 /// The two numbers of a queue that this is about: its batch's size and its wait.
 fn bounds(policy: &Policy) -> Option<(usize, u64)> {
-    let batch = policy
-        .batch
-        .as_ref()
-        .filter(|_| policy.rate_limit.is_none())?;
+    let batch = policy.batch.as_ref().filter(|_| policy.rate_limit.is_none())?;
     Some((batch.size as usize, batch.wait_ms?))
 }
 
@@ -77,12 +74,7 @@ impl Waiting {
             let due = ledger.line(queue).map_or(0, |line| line.due(ledger.clock));
             if size <= due && !ledger.paused.contains(queue) {
                 let (at, line) = (self.at, self.line);
-                let begin = Full {
-                    since: at,
-                    since_line: line,
-                    idle_since: at,
-                    told: false,
-                };
+                let begin = Full { since: at, since_line: line, idle_since: at, told: false };
                 self.full.entry(queue.to_owned()).or_insert(begin);
             } else if self.full.contains_key(queue) {
                 self.judge_idle(ledger, queue, size, notes);
@@ -122,8 +114,7 @@ impl Waiting {
         notes.exercised(FULL);
         let full_ms = seen.event.at - full.since;
         let short = it.jobs.len() < size && !seen.ledger.repeats_batch(it);
-        let decided =
-            seen.ledger.slack().late_ms < full_ms && seen.ledger.calm.no_fault(seen.event.at);
+        let decided = seen.ledger.slack().late_ms < full_ms && seen.ledger.calm.no_fault(seen.event.at);
         if short && decided && !full.told {
             full.told = true;
             let says = format!(
@@ -162,11 +153,7 @@ impl Waiting {
 /// How long `live` has waited until `at` with nothing but others of its batch to wait for.
 fn calm_wait(ledger: &Ledger, live: &Live, at: u64) -> u64 {
     let since = ledger.deliverable_at(live);
-    if since < at {
-        ledger.calm.between(since, at)
-    } else {
-        0
-    }
+    if since < at { ledger.calm.between(since, at) } else { 0 }
 }
 
 /// At most one breach is told per delivery: that of the job that waited longest.

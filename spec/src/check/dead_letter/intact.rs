@@ -28,10 +28,7 @@ pub(super) fn see(seen: &Seen<'_>, read: &DeadLetters, spent: &mut Spent, notes:
 /// In what `entry` differs from what is known, if it does.
 fn difference(entry: &DeadLetter, dead: &Dead) -> Option<String> {
     if entry.payload != dead.payload {
-        return Some(format!(
-            "has the payload {}, not {}",
-            entry.payload, dead.payload
-        ));
+        return Some(format!("has the payload {}, not {}", entry.payload, dead.payload));
     }
     if entry.attempts.len() != dead.attempts.len() {
         let (kept, had) = (entry.attempts.len(), dead.attempts.len());
@@ -39,10 +36,7 @@ fn difference(entry: &DeadLetter, dead: &Dead) -> Option<String> {
     }
     for (kept, had) in entry.attempts.iter().zip(&dead.attempts) {
         if kept.attempt != had.number {
-            return Some(format!(
-                "tells of attempt {} in place of {}",
-                kept.attempt, had.number
-            ));
+            return Some(format!("tells of attempt {} in place of {}", kept.attempt, had.number));
         }
         if had.error.as_ref().is_some_and(|error| *error != kept.error) {
             let error = had.error.as_deref().unwrap_or_default();
@@ -59,10 +53,6 @@ fn difference(entry: &DeadLetter, dead: &Dead) -> Option<String> {
             ));
         }
     }
-    let last = dead
-        .attempts
-        .last()
-        .and_then(|attempt| attempt.error.as_ref())?;
-    (entry.error != *last)
-        .then(|| format!("has the error {:?}, but the last was {last:?}", entry.error))
+    let last = dead.attempts.last().and_then(|attempt| attempt.error.as_ref())?;
+    (entry.error != *last).then(|| format!("has the error {:?}, but the last was {last:?}", entry.error))
 }

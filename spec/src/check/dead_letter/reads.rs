@@ -42,11 +42,7 @@ impl Reads {
     }
 
     fn missing(&self, seen: &Seen<'_>, read: &DeadLetters, spent: &mut Spent, notes: &mut Notes) {
-        let held: BTreeSet<&str> = read
-            .entries
-            .iter()
-            .map(|entry| entry.job.as_str())
-            .collect();
+        let held: BTreeSet<&str> = read.entries.iter().map(|entry| entry.job.as_str()).collect();
         for (job, dead) in spent.belonging(&read.dead_letter_queue) {
             if !self.was_dead(dead.at, dead.lines.last().copied(), read.asked_at) {
                 continue;
@@ -55,11 +51,7 @@ impl Reads {
             if held.contains(job.as_str()) || !dead.told.insert(EXACTLY) {
                 continue;
             }
-            let word = if dead.by_word {
-                "a dead letter"
-            } else {
-                "no dead letter"
-            };
+            let word = if dead.by_word { "a dead letter" } else { "no dead letter" };
             let says = format!(
                 "the last of {} attempts of {job} ({}) ended at {}, but it is not in {} as read at {}; the queue called \
                  it {word}",
@@ -76,23 +68,14 @@ impl Reads {
 
     /// Whether what died at `at`, on line `line`, was dead when the question was sent.
     fn was_dead(&self, at: u64, line: Option<u64>, asked_at: u64) -> bool {
-        let before_drained = self.drained.is_some_and(|(drained, drained_at)| {
-            drained_at <= asked_at && line.is_some_and(|line| line < drained)
-        });
+        let before_drained = self
+            .drained
+            .is_some_and(|(drained, drained_at)| drained_at <= asked_at && line.is_some_and(|line| line < drained));
         at < asked_at || before_drained
     }
 
-    fn superfluous(
-        &mut self,
-        seen: &Seen<'_>,
-        read: &DeadLetters,
-        spent: &Spent,
-        notes: &mut Notes,
-    ) {
-        let queue = seen
-            .ledger
-            .queues()
-            .with_dead_letter_queue(&read.dead_letter_queue);
+    fn superfluous(&mut self, seen: &Seen<'_>, read: &DeadLetters, spent: &Spent, notes: &mut Notes) {
+        let queue = seen.ledger.queues().with_dead_letter_queue(&read.dead_letter_queue);
         if queue.is_some_and(|(queue, _)| self.used.contains(queue)) || !read.entries.is_empty() {
             notes.exercised(NONE);
         }
@@ -119,74 +102,36 @@ impl Reads {
         lines: Vec<u64>,
         notes: &mut Notes,
     ) {
-        if self
-            .told
-            .insert((clause, read.dead_letter_queue.clone(), entry.job.clone()))
-        {
+        if self.told.insert((clause, read.dead_letter_queue.clone(), entry.job.clone())) {
             notes.broken(clause, says, lines);
         }
     }
 }
 
 /// Why `job` should not be where it was read, if so: the clause that it breaks, the reason and the lines before.
-fn stray(
-    seen: &Seen<'_>,
-    read: &DeadLetters,
-    spent: &Spent,
-    job: &str,
-) -> Option<(&'static str, String, Vec<u64>)> {
+fn stray(seen: &Seen<'_>, read: &DeadLetters, spent: &Spent, job: &str) -> Option<(&'static str, String, Vec<u64>)> {
     let here = &read.dead_letter_queue;
     if let Some(dead) = spent.get(job) {
         let lines = dead.lines.clone();
         if dead.dead_letter_queue.as_ref() != Some(here) {
-            return Some((
-                NONE,
-                format!("{job} of the queue {} is in {here}", dead.queue),
-                lines,
-            ));
+            return Some((NONE, format!("{job} of the queue {} is in {here}", dead.queue), lines));
         }
         let had = dead.attempts.len();
-        let says = || {
-            format!(
-                "{job} ({}) is in {here} after {had} attempts, with some left",
-                dead.queue
-            )
-        };
+        let says = || format!("{job} ({}) is in {here} after {had} attempts, with some left", dead.queue);
         return (!dead.by_promise).then(|| (NONE, says(), lines));
     }
     if let Some(gone) = spent.gone(job) {
-        let (clause, what) = if gone.redriven {
-            (REDRIVE, "put back into its queue")
-        } else {
-            (NONE, "dropped")
-        };
-        let says = || {
-            format!(
-                "{job} was {what} at {}, but is in {here} as asked for at {}",
-                gone.at, read.asked_at
-            )
-        };
+        let (clause, what) = if gone.redriven { (REDRIVE, "put back into its queue") } else { (NONE, "dropped") };
+        let says = || format!("{job} was {what} at {}, but is in {here} as asked for at {}", gone.at, read.asked_at);
         return (gone.at < read.asked_at).then(|| (clause, says(), vec![gone.line]));
     }
     if let Some(live) = seen.ledger.live.get(job) {
         let says = format!("{job} ({}) is in {here}, but has not ended", live.queue);
-        return Some((
-            NONE,
-            says,
-            live.lines_and(seen.line)[..].split_last()?.1.to_vec(),
-        ));
+        return Some((NONE, says, live.lines_and(seen.line)[..].split_last()?.1.to_vec()));
     }
     let Some(end) = seen.ledger.ended.get(job) else {
-        return Some((
-            NONE,
-            format!("{job} is in {here}, but no such job was accepted"),
-            Vec::new(),
-        ));
+        return Some((NONE, format!("{job} is in {here}, but no such job was accepted"), Vec::new()));
     };
-    let says = format!(
-        "{job} is in {here}, but had {} at clock {}",
-        end.how.words(),
-        end.clock
-    );
+    let says = format!("{job} is in {here}, but had {} at clock {}", end.how.words(), end.clock);
     Some((NONE, says, vec![end.line]))
 }

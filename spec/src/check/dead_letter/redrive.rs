@@ -103,19 +103,12 @@ impl Redrives {
             None if seen.ledger.live.contains_key(&it.job) => "it had not ended".into(),
             None => "there was no such job".into(),
         };
-        let says = format!(
-            "{} was put back at clock {}, but was no dead letter: {why}",
-            it.job, it.clock
-        );
+        let says = format!("{} was put back at clock {}, but was no dead letter: {why}", it.job, it.clock);
         account.tell(says, None, notes);
     }
 
     fn grant(&mut self, seen: &Seen<'_>, lease: &Lease, notes: &mut Notes) {
-        let Some(account) = self
-            .jobs
-            .get_mut(&lease.job)
-            .filter(|account| account.fresh)
-        else {
+        let Some(account) = self.jobs.get_mut(&lease.job).filter(|account| account.fresh) else {
             return;
         };
         account.fresh = false;
@@ -134,20 +127,13 @@ impl Redrives {
         if !matches!(it.then, Some(Then::Failed | Then::DeadLetter)) {
             return;
         }
-        let Some(account) = self
-            .jobs
-            .get_mut(&it.job)
-            .filter(|account| 0 < account.done)
-        else {
+        let Some(account) = self.jobs.get_mut(&it.job).filter(|account| 0 < account.done) else {
             return;
         };
         let Some(live) = seen.ledger.live.get(&it.job) else {
             return;
         };
-        let max = seen
-            .ledger
-            .policy(&live.queue)
-            .and_then(|policy| policy.attempts.max());
+        let max = seen.ledger.policy(&live.queue).and_then(|policy| policy.attempts.max());
         let Some(max) = max.filter(|&max| live.attempts.len() < max as usize) else {
             return;
         };
@@ -173,11 +159,7 @@ impl Account {
 
     fn tell(&mut self, says: String, line: Option<u64>, notes: &mut Notes) {
         if !std::mem::replace(&mut self.told, true) {
-            notes.broken(
-                REDRIVE,
-                says,
-                self.lines.iter().copied().chain(line).collect(),
-            );
+            notes.broken(REDRIVE, says, self.lines.iter().copied().chain(line).collect());
         }
     }
 }

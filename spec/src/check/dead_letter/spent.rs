@@ -69,13 +69,10 @@ impl Spent {
     }
 
     /// All dead letters by promise that belong in `dead_letter_queue`.
-    pub(super) fn belonging(
-        &mut self,
-        dead_letter_queue: &str,
-    ) -> impl Iterator<Item = (&String, &mut Dead)> {
-        self.dead.iter_mut().filter(move |(_, dead)| {
-            dead.by_promise && dead.dead_letter_queue.as_deref() == Some(dead_letter_queue)
-        })
+    pub(super) fn belonging(&mut self, dead_letter_queue: &str) -> impl Iterator<Item = (&String, &mut Dead)> {
+        self.dead
+            .iter_mut()
+            .filter(move |(_, dead)| dead.by_promise && dead.dead_letter_queue.as_deref() == Some(dead_letter_queue))
     }
 
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
@@ -100,11 +97,7 @@ impl Spent {
 
     fn leave(&mut self, seen: &Seen<'_>, job: &str, redriven: bool) {
         if self.dead.remove(job).is_some() {
-            let gone = Gone {
-                at: seen.event.at,
-                line: seen.line,
-                redriven,
-            };
+            let gone = Gone { at: seen.event.at, line: seen.line, redriven };
             self.gone.insert(job.to_owned(), gone);
         }
     }
@@ -114,10 +107,7 @@ impl Spent {
             return self.settle_ended(seen, it);
         };
         let by_word = it.then == Some(Then::DeadLetter);
-        let dead_letter_queue = seen
-            .ledger
-            .policy(&live.queue)
-            .and_then(|policy| policy.dead_letter_queue.clone());
+        let dead_letter_queue = seen.ledger.policy(&live.queue).and_then(|policy| policy.dead_letter_queue.clone());
         if dead_letter_queue.is_none() && matches!(it.then, Some(Then::Failed | Then::DeadLetter)) {
             notes.exercised(NONE);
         }
@@ -148,11 +138,7 @@ impl Spent {
 
     /// A settle that comes after the job's end and is accepted all the same: no dead letter if it succeeded.
     fn settle_ended(&mut self, seen: &Seen<'_>, it: &Settled) {
-        let dead = seen
-            .ledger
-            .ended
-            .get(&it.job)
-            .is_some_and(|end| end.how == EndHow::DeadLetter);
+        let dead = seen.ledger.ended.get(&it.job).is_some_and(|end| end.how == EndHow::DeadLetter);
         if it.then == Some(Then::Completed) && !dead {
             self.dead.remove(&it.job);
         }
@@ -161,39 +147,21 @@ impl Spent {
 
 /// Whether `it` ends the last allowed attempt without success.
 fn spends_the_last(seen: &Seen<'_>, it: &Settled, live: &Live) -> bool {
-    let max = seen
-        .ledger
-        .policy(&live.queue)
-        .and_then(|policy| policy.attempts.max());
+    let max = seen.ledger.policy(&live.queue).and_then(|policy| policy.attempts.max());
     let spent = max.is_some_and(|max| max as usize <= live.attempts.len());
-    let last = live
-        .leased()
-        .is_some_and(|attempt| attempt.number == it.attempt);
-    let failed = matches!(
-        it.outcome,
-        AttemptOutcome::Failed | AttemptOutcome::TimedOut | AttemptOutcome::Lost
-    );
+    let last = live.leased().is_some_and(|attempt| attempt.number == it.attempt);
+    let failed = matches!(it.outcome, AttemptOutcome::Failed | AttemptOutcome::TimedOut | AttemptOutcome::Lost);
     spent && last && failed
 }
 
 /// The attempts of `live`, with the end of the one that `it` settles.
 fn attempts(live: &Live, it: &Settled) -> Vec<Spending> {
     let spending = |attempt: &crate::check::ledger::Attempt| match &attempt.end {
-        Some(end) => Spending {
-            number: attempt.number,
-            error: end.error.clone(),
-            ended_clock: Some(end.clock),
-        },
-        None if attempt.number == it.attempt => Spending {
-            number: attempt.number,
-            error: it.error.clone(),
-            ended_clock: Some(it.clock),
-        },
-        None => Spending {
-            number: attempt.number,
-            error: None,
-            ended_clock: None,
-        },
+        Some(end) => Spending { number: attempt.number, error: end.error.clone(), ended_clock: Some(end.clock) },
+        None if attempt.number == it.attempt => {
+            Spending { number: attempt.number, error: it.error.clone(), ended_clock: Some(it.clock) }
+        }
+        None => Spending { number: attempt.number, error: None, ended_clock: None },
     };
     live.attempts.iter().map(spending).collect()
 }

@@ -8,12 +8,7 @@ use crate::verdict::Notes;
 
 /// `known` says whether the entity `key` had a job before.
 pub(super) fn see(seen: &Seen<'_>, it: &Accepted, key: &str, known: bool, notes: &mut Notes) {
-    if it.how != How::Replayed
-        && seen
-            .ledger
-            .line(&it.queue)
-            .is_some_and(|line| line.has_other_key(key))
-    {
+    if it.how != How::Replayed && seen.ledger.line(&it.queue).is_some_and(|line| line.has_other_key(key)) {
         notes.exercised(DISTINCT);
     }
     let jobs = Jobs::of(seen.ledger, &it.queue, key);
@@ -36,10 +31,7 @@ impl<'a> Jobs<'a> {
     fn of(ledger: &'a Ledger, queue: &str, key: &str) -> Self {
         let line = ledger.line(queue);
         let jobs = line.into_iter().flat_map(|line| line.of_key(key));
-        let mut found = Self {
-            waiting: None,
-            leased: None,
-        };
+        let mut found = Self { waiting: None, leased: None };
         for job in jobs {
             let Some(live) = ledger.live.get(job) else {
                 continue;
@@ -62,13 +54,8 @@ fn judge_created(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, known: bool, n
         (None, None) => {}
         (None, Some(_)) => notes.exercised(FOLLOW_UP),
         (Some((waiting, live)), leased) => {
-            let how = if live.attempts.is_empty() {
-                "waits"
-            } else {
-                "waits for its retry"
-            };
-            let says =
-                format!("{waiting} {how} for {key}, but a further enqueue made a new job, {job}");
+            let how = if live.attempts.is_empty() { "waits" } else { "waits for its retry" };
+            let says = format!("{waiting} {how} for {key}, but a further enqueue made a new job, {job}");
             notes.exercised(COALESCE);
             notes.broken(COALESCE, says, live.lines_and(seen.line));
             if let Some((running, _)) = leased {
@@ -89,10 +76,8 @@ fn judge_coalesced(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, notes: &mut 
     };
     if target.key != it.key || target.queue != it.queue {
         let theirs = target.key.as_deref().unwrap_or("no entity");
-        let says = format!(
-            "an enqueue for {key} of {} went to {}, a job for {theirs} of {}",
-            it.queue, it.job, target.queue
-        );
+        let says =
+            format!("an enqueue for {key} of {} went to {}, a job for {theirs} of {}", it.queue, it.job, target.queue);
         notes.exercised(DISTINCT);
         return notes.broken(DISTINCT, says, target.lines_and(seen.line));
     }
@@ -109,10 +94,8 @@ fn judge_coalesced(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, notes: &mut 
     }
     notes.exercised(COALESCE);
     if let Some((waiting, _)) = jobs.waiting.filter(|(waiting, _)| *waiting != it.job) {
-        let says = format!(
-            "an enqueue for {key} went to {}, but the newest job that waits for it is {waiting}",
-            it.job
-        );
+        let says =
+            format!("an enqueue for {key} went to {}, but the newest job that waits for it is {waiting}", it.job);
         notes.broken(COALESCE, says, target.lines_and(seen.line));
     }
 }
@@ -128,10 +111,7 @@ fn judge_gone(seen: &Seen<'_>, it: &Accepted, notes: &mut Notes) {
         notes.exercised(RELEASED);
         notes.broken(RELEASED, says, vec![end.line, seen.line]);
     } else {
-        let says = format!(
-            "an enqueue for {key} was added to {}, a job that never was",
-            it.job
-        );
+        let says = format!("an enqueue for {key} was added to {}, a job that never was", it.job);
         notes.exercised(COALESCE);
         notes.broken(COALESCE, says, vec![seen.line]);
     }

@@ -56,9 +56,8 @@ impl Replies {
                 let Some((went_to, accepted)) = ask.went_to.first() else {
                     continue;
                 };
-                let says = format!(
-                    "the client's enqueue for {key} went to {went_to}, but it was told that its job is {job}"
-                );
+                let says =
+                    format!("the client's enqueue for {key} went to {went_to}, but it was told that its job is {job}");
                 let mut lines = vec![ask.line, *accepted, line];
                 lines.sort_unstable();
                 notes.broken(COALESCE, says, lines);
@@ -70,11 +69,7 @@ impl Replies {
         let Some(entity) = entity(seen.ledger, &it.queue, it.key.as_deref()) else {
             return;
         };
-        let ask = Ask {
-            payload: it.payload.clone(),
-            line: seen.line,
-            went_to: BTreeSet::new(),
-        };
+        let ask = Ask { payload: it.payload.clone(), line: seen.line, went_to: BTreeSet::new() };
         self.open.entry(entity).or_default().insert(it.op, ask);
     }
 
@@ -82,12 +77,7 @@ impl Replies {
         let Some(entity) = entity(seen.ledger, &it.queue, it.key.as_deref()) else {
             return;
         };
-        for ask in self
-            .open
-            .get_mut(&entity)
-            .into_iter()
-            .flat_map(BTreeMap::values_mut)
-        {
+        for ask in self.open.get_mut(&entity).into_iter().flat_map(BTreeMap::values_mut) {
             ask.note(it, seen.line);
         }
         let Some(told) = self.told.get_mut(&entity) else {
@@ -125,17 +115,10 @@ impl Replies {
         match seen.ledger.live.get(job) {
             Some(live) if live.key != asked.key => {
                 let theirs = live.key.as_deref().unwrap_or("no entity");
-                let says = format!(
-                    "an enqueue for {} was answered with {job}, a job for {theirs}",
-                    entity.1
-                );
+                let says = format!("an enqueue for {} was answered with {job}, a job for {theirs}", entity.1);
                 notes.broken(DISTINCT, says, live.lines_and(seen.line));
             }
-            _ => self
-                .told
-                .entry(entity)
-                .or_default()
-                .push((ask, job.clone(), seen.line)),
+            _ => self.told.entry(entity).or_default().push((ask, job.clone(), seen.line)),
         }
     }
 }

@@ -72,15 +72,11 @@ impl Running {
             };
             judge_alone(seen, it, &lease.job, live, key, notes);
             if let Some(other) = granted.insert(key, &lease.job) {
-                let says = format!(
-                    "delivery {} holds two jobs for {key}: {other} and {}",
-                    it.delivery, lease.job
-                );
+                let says = format!("delivery {} holds two jobs for {key}: {other} and {}", it.delivery, lease.job);
                 notes.broken(ONE_RUNNING, says, live.lines_and(seen.line));
             }
             if self.older.contains_key(&lease.job) {
-                self.payloads
-                    .insert(lease.job.clone(), live.payload.clone());
+                self.payloads.insert(lease.job.clone(), live.payload.clone());
             }
         }
     }
@@ -93,17 +89,12 @@ impl Running {
             let Some(live) = seen.ledger.live.get(&given.job) else {
                 continue;
             };
-            let current = live
-                .leased()
-                .is_some_and(|attempt| attempt.number == given.attempt);
+            let current = live.leased().is_some_and(|attempt| attempt.number == given.attempt);
             if !current {
                 continue;
             }
             notes.exercised(COALESCE);
-            let older = self
-                .older
-                .get(&given.job)
-                .is_some_and(|older| older.contains(&given.payload));
+            let older = self.older.get(&given.job).is_some_and(|older| older.contains(&given.payload));
             if older && *newest != given.payload {
                 let says = format!(
                     "the newest payload that went to {} before its attempt {} is {newest}, but the handler was given {}",
@@ -141,10 +132,7 @@ impl Running {
             return None;
         }
         let since = ledger.deliverable_at(live);
-        let granted = self
-            .granted_at
-            .get(&live.queue)
-            .is_some_and(|&at| since <= at);
+        let granted = self.granted_at.get(&live.queue).is_some_and(|&at| since <= at);
         if !granted && line.jobs().nth(1).is_some() {
             return None;
         }
@@ -156,40 +144,20 @@ impl Running {
 /// How long a deliverable job of this queue may be left to wait on purpose.
 fn bound_ms(ledger: &Ledger, live: &Live) -> u64 {
     let policy = ledger.policy(&live.queue);
-    let batch_ms = policy
-        .and_then(|policy| policy.batch.as_ref()?.wait_ms)
-        .unwrap_or(0);
-    let rate_ms = policy
-        .and_then(|policy| Some(policy.rate_limit.as_ref()?.per_ms))
-        .unwrap_or(0);
+    let batch_ms = policy.and_then(|policy| policy.batch.as_ref()?.wait_ms).unwrap_or(0);
+    let rate_ms = policy.and_then(|policy| Some(policy.rate_limit.as_ref()?.per_ms)).unwrap_or(0);
     batch_ms + rate_ms + ledger.slack().late_ms
 }
 
 /// `job` is delivered: no other of its key may hold a live lease.
-fn judge_alone(
-    seen: &Seen<'_>,
-    it: &Granted,
-    job: &str,
-    live: &Live,
-    key: &str,
-    notes: &mut Notes,
-) {
+fn judge_alone(seen: &Seen<'_>, it: &Granted, job: &str, live: &Live, key: &str, notes: &mut Notes) {
     let ledger = seen.ledger;
     let now = it.clock + ledger.slack().clock_error_ms;
-    let others = ledger
-        .line(&live.queue)
-        .into_iter()
-        .flat_map(|line| line.of_key(key));
-    for other in others
-        .filter(|&other| other != job)
-        .filter_map(|other| Some((other, ledger.live.get(other)?)))
-    {
+    let others = ledger.line(&live.queue).into_iter().flat_map(|line| line.of_key(key));
+    for other in others.filter(|&other| other != job).filter_map(|other| Some((other, ledger.live.get(other)?))) {
         let (other, other_live) = other;
         notes.exercised(ONE_RUNNING);
-        let Some(attempt) = other_live
-            .leased()
-            .filter(|attempt| now < attempt.lease_until)
-        else {
+        let Some(attempt) = other_live.leased().filter(|attempt| now < attempt.lease_until) else {
             continue;
         };
         let says = format!(

@@ -69,11 +69,7 @@ impl Writing {
         }
         let payloads = self.entities.entry(entity).or_default();
         payloads.count += 1;
-        let now = Order {
-            first: payloads.count,
-            last: payloads.count,
-            line: seen.line,
-        };
+        let now = Order { first: payloads.count, last: payloads.count, line: seen.line };
         let order = payloads.accepted.entry(it.payload.clone()).or_insert(now);
         order.last = now.last;
         payloads.newest = Some((it.payload.clone(), it.job.clone(), seen.line));
@@ -91,11 +87,7 @@ impl Writing {
         let Some(&order) = payloads.accepted.get(payload) else {
             return;
         };
-        let written = Written {
-            payload: payload.clone(),
-            order,
-            line: seen.line,
-        };
+        let written = Written { payload: payload.clone(), order, line: seen.line };
         payloads.write(&entity.1, written, notes);
     }
 
@@ -110,11 +102,7 @@ impl Writing {
 
 impl Payloads {
     fn write(&mut self, key: &str, written: Written, notes: &mut Notes) {
-        if let Some(high) = self
-            .high
-            .as_ref()
-            .filter(|high| high.payload != written.payload)
-        {
+        if let Some(high) = self.high.as_ref().filter(|high| high.payload != written.payload) {
             notes.exercised(LAST_WRITE);
             if written.order.last < high.order.first {
                 let says = format!(
@@ -126,11 +114,7 @@ impl Payloads {
                 notes.broken(LAST_WRITE, says, lines);
             }
         }
-        if self
-            .high
-            .as_ref()
-            .is_none_or(|high| high.order.first <= written.order.first)
-        {
+        if self.high.as_ref().is_none_or(|high| high.order.first <= written.order.first) {
             self.high = Some(written.clone());
         }
         self.last = Some(written);
@@ -141,13 +125,8 @@ impl Payloads {
         let (Some(last), Some((newest, job, accepted))) = (&self.last, &self.newest) else {
             return;
         };
-        let idle = ledger
-            .line(queue)
-            .is_none_or(|line| line.of_key(key).next().is_none());
-        let completed = ledger
-            .ended
-            .get(job)
-            .is_some_and(|end| end.how == EndHow::Completed);
+        let idle = ledger.line(queue).is_none_or(|line| line.of_key(key).next().is_none());
+        let completed = ledger.ended.get(job).is_some_and(|end| end.how == EndHow::Completed);
         if !idle || !completed || self.count < 2 {
             return;
         }

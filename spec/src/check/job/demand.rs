@@ -26,12 +26,7 @@ impl Request {
     }
 
     fn of(user: &str, queue: &str, payload: &str, key: Option<&String>) -> Self {
-        Self {
-            user: user.to_owned(),
-            queue: queue.to_owned(),
-            payload: payload.to_owned(),
-            key: key.cloned(),
-        }
+        Self { user: user.to_owned(), queue: queue.to_owned(), payload: payload.to_owned(), key: key.cloned() }
     }
 }
 
@@ -132,11 +127,7 @@ impl Demands {
         if demand.is_settled() {
             self.open.remove(&request);
         }
-        (operations < created).then_some(Excess {
-            created,
-            operations,
-            lines,
-        })
+        (operations < created).then_some(Excess { created, operations, lines })
     }
 
     /// The queue has made a job.
@@ -154,11 +145,7 @@ impl Demands {
         if demand.is_settled() {
             self.open.remove(&request);
         }
-        if distinct < created {
-            Made::Repeated { created, distinct }
-        } else {
-            Made::Asked
-        }
+        if distinct < created { Made::Repeated { created, distinct } } else { Made::Asked }
     }
 
     /// A request went to a job that was there already.
@@ -176,13 +163,7 @@ impl Demands {
     /// The lines that speak of requests like this one, and then `line`.
     pub(super) fn lines_and(&self, it: &Accepted, line: u64) -> Vec<u64> {
         let demand = self.open.get(&Request::accepted(it));
-        let lines = demand
-            .map(|demand| demand.lines.clone())
-            .unwrap_or_default();
-        lines
-            .into_iter()
-            .filter(|&earlier| earlier != line)
-            .chain([line])
-            .collect()
+        let lines = demand.map(|demand| demand.lines.clone()).unwrap_or_default();
+        lines.into_iter().filter(|&earlier| earlier != line).chain([line]).collect()
     }
 }

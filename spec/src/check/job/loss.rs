@@ -63,13 +63,11 @@ impl Loss {
         let (Told::Ok, Some(job)) = (reply.outcome, &reply.job) else {
             return;
         };
-        self.acknowledged
-            .entry(job.clone())
-            .or_insert_with(|| Acknowledged {
-                queue: enqueue.queue.clone(),
-                user: enqueue.user.clone(),
-                line: seen.line,
-            });
+        self.acknowledged.entry(job.clone()).or_insert_with(|| Acknowledged {
+            queue: enqueue.queue.clone(),
+            user: enqueue.user.clone(),
+            line: seen.line,
+        });
     }
 
     fn drain(&mut self, seen: &Seen<'_>, drained: &Drained, notes: &mut Notes) {
@@ -78,8 +76,7 @@ impl Loss {
         for (job, live) in &seen.ledger.live {
             let acknowledged = self.acknowledged.contains_key(job);
             if acknowledged && is_endless(seen.ledger, &live.queue) && !self.told.contains(job) {
-                self.told
-                    .extend(left_lying(seen, job, live, drained, notes));
+                self.told.extend(left_lying(seen, job, live, drained, notes));
             }
         }
     }
@@ -94,17 +91,8 @@ impl Loss {
         if job.user != read.user || drained < job.line {
             return;
         }
-        let row = read
-            .row
-            .as_ref()
-            .map(|row| (row.status.as_str(), row.is_final));
-        self.reads.insert(
-            read.job.clone(),
-            Read {
-                line: seen.line,
-                row,
-            },
-        );
+        let row = read.row.as_ref().map(|row| (row.status.as_str(), row.is_final));
+        self.reads.insert(read.job.clone(), Read { line: seen.line, row });
     }
 
     /// Judges each job by its last read since `drained`.
@@ -119,11 +107,8 @@ impl Loss {
             if self.told.contains(&job) {
                 continue;
             }
-            let purged = self.purges.contains(&job)
-                || ledger
-                    .ended
-                    .get(&job)
-                    .is_some_and(|end| end.how == EndHow::Purged);
+            let purged =
+                self.purges.contains(&job) || ledger.ended.get(&job).is_some_and(|end| end.how == EndHow::Purged);
             match verdict(ledger, &job, acknowledged, &read, purged) {
                 Verdict::Kept => notes.exercised(NO_LOSS),
                 Verdict::Held => notes.inconclusive(NO_LOSS),
@@ -132,20 +117,10 @@ impl Loss {
                     let when = if drained.ok {
                         "once the queue had drained".to_owned()
                     } else {
-                        format!(
-                            "in a queue that should have drained within {} ms",
-                            drained.bound_ms
-                        )
+                        format!("in a queue that should have drained within {} ms", drained.bound_ms)
                     };
-                    let says = format!(
-                        "{job} ({}) was acknowledged, but {when} it was {seen}",
-                        acknowledged.queue
-                    );
-                    notes.broken(
-                        NO_LOSS,
-                        says,
-                        vec![acknowledged.line, *drained_line, read.line],
-                    );
+                    let says = format!("{job} ({}) was acknowledged, but {when} it was {seen}", acknowledged.queue);
+                    notes.broken(NO_LOSS, says, vec![acknowledged.line, *drained_line, read.line]);
                     self.told.insert(job);
                 }
             }
@@ -160,13 +135,7 @@ enum Verdict {
     Lost(String),
 }
 
-fn verdict(
-    ledger: &Ledger,
-    job: &str,
-    acknowledged: &Acknowledged,
-    read: &Read,
-    purged: bool,
-) -> Verdict {
+fn verdict(ledger: &Ledger, job: &str, acknowledged: &Acknowledged, read: &Read, purged: bool) -> Verdict {
     let known = ledger.live.contains_key(job) || ledger.ended.contains_key(job);
     match read.row {
         None if purged => Verdict::Kept,
@@ -185,25 +154,14 @@ fn verdict(
 }
 
 fn is_endless(ledger: &Ledger, queue: &str) -> bool {
-    ledger
-        .policy(queue)
-        .is_some_and(|policy| policy.attempts.max().is_none())
+    ledger.policy(queue).is_some_and(|policy| policy.attempts.max().is_none())
 }
 
 /// A job that is retried without end is lost all the same if nobody comes back to it. Answers it if that is so.
-fn left_lying(
-    seen: &Seen<'_>,
-    job: &str,
-    live: &Live,
-    drained: &Drained,
-    notes: &mut Notes,
-) -> Option<String> {
+fn left_lying(seen: &Seen<'_>, job: &str, live: &Live, drained: &Drained, notes: &mut Notes) -> Option<String> {
     let ledger = seen.ledger;
     let (since, waits_for) = match live.leased() {
-        Some(attempt) => (
-            ledger.calm.at(attempt.lease_until),
-            "its lease to be given up",
-        ),
+        Some(attempt) => (ledger.calm.at(attempt.lease_until), "its lease to be given up"),
         None => (ledger.deliverable_at(live), "a delivery"),
     };
     let blocked = ledger

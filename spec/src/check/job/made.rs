@@ -43,12 +43,7 @@ struct Known {
 
 impl Known {
     fn new(seen: &Seen<'_>, op: u64) -> Self {
-        Self {
-            first_op: op,
-            at: seen.event.at,
-            clock: seen.ledger.clock,
-            job: None,
-        }
+        Self { first_op: op, at: seen.event.at, clock: seen.ledger.clock, job: None }
     }
 
     /// Whether the key surely still holds.
@@ -81,18 +76,13 @@ impl Made {
     /// Whether `it` is the first to use its idempotency key; true without one.
     pub(super) fn is_first(&self, it: &Enqueue) -> bool {
         let Some(key) = key_of(it) else { return true };
-        self.keys
-            .get(&key)
-            .is_some_and(|known| known.first_op == it.op)
+        self.keys.get(&key).is_some_and(|known| known.first_op == it.op)
     }
 
     fn ask(&mut self, seen: &Seen<'_>, it: &Enqueue) {
         self.demands.ask(seen.line, seen.event.at, it, KEY_HOLDS_MS);
         let Some(key) = key_of(it) else { return };
-        let known = self
-            .keys
-            .entry(key)
-            .or_insert_with(|| Known::new(seen, it.op));
+        let known = self.keys.entry(key).or_insert_with(|| Known::new(seen, it.op));
         if !known.holds(seen) {
             *known = Known::new(seen, it.op);
         }
@@ -111,11 +101,7 @@ impl Made {
             let says = format!(
                 "{} made in {} for {} with payload {}, but only {} of {}'s enqueues can have made one: one was refused \
                  or answered with an older job",
-                if excess.created == 1 {
-                    "a job was".into()
-                } else {
-                    format!("{} jobs were", excess.created)
-                },
+                if excess.created == 1 { "a job was".into() } else { format!("{} jobs were", excess.created) },
                 enqueue.queue,
                 enqueue.user,
                 enqueue.payload,
@@ -185,11 +171,7 @@ impl Made {
 
     /// Whether `it` can be the mail about a job's end; if so, that mail has come.
     fn is_mail(&mut self, it: &Accepted) -> bool {
-        let Some(due) = self
-            .mails_due
-            .get_mut(&it.user)
-            .filter(|_| it.queue == MAILS)
-        else {
+        let Some(due) = self.mails_due.get_mut(&it.user).filter(|_| it.queue == MAILS) else {
             return false;
         };
         *due -= 1;
@@ -199,13 +181,7 @@ impl Made {
         true
     }
 
-    fn deliver<'a>(
-        &mut self,
-        seen: &Seen<'_>,
-        jobs: impl Iterator<Item = &'a str>,
-        how: &str,
-        notes: &mut Notes,
-    ) {
+    fn deliver<'a>(&mut self, seen: &Seen<'_>, jobs: impl Iterator<Item = &'a str>, how: &str, notes: &mut Notes) {
         for job in jobs {
             notes.exercised(NO_PHANTOM);
             let known = seen.ledger.live.contains_key(job) || seen.ledger.ended.contains_key(job);
@@ -225,20 +201,12 @@ impl Made {
 }
 
 fn key_of(it: &Enqueue) -> Option<(String, String)> {
-    it.idempotency_key
-        .as_ref()
-        .map(|key| (it.user.clone(), key.clone()))
+    it.idempotency_key.as_ref().map(|key| (it.user.clone(), key.clone()))
 }
 
 /// Whether `job` was there before the line `asked`.
 fn is_older(seen: &Seen<'_>, job: &str, asked: u64) -> bool {
-    let live = seen
-        .ledger
-        .live
-        .get(job)
-        .and_then(|live| live.lines.first());
-    let line = live
-        .copied()
-        .or_else(|| seen.ledger.ended.get(job).map(|end| end.line));
+    let live = seen.ledger.live.get(job).and_then(|live| live.lines.first());
+    let line = live.copied().or_else(|| seen.ledger.ended.get(job).map(|end| end.line));
     line.is_some_and(|line| line < asked)
 }

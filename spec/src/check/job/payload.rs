@@ -65,18 +65,12 @@ impl Payload {
         let (Told::Ok, Some(job)) = (reply.outcome, &reply.job) else {
             return;
         };
-        let coalesces = seen
-            .ledger
-            .policy(&enqueue.queue)
-            .is_none_or(|policy| policy.deduplication);
+        let coalesces = seen.ledger.policy(&enqueue.queue).is_none_or(|policy| policy.deduplication);
         if coalesces || seen.ledger.ended.contains_key(job) || !made.is_first(enqueue) {
             return;
         }
         let payloads = self.jobs.entry(job.clone()).or_default();
-        let asked = Shown {
-            payload: enqueue.payload.clone(),
-            line,
-        };
+        let asked = Shown { payload: enqueue.payload.clone(), line };
         if let Some(started) = payloads.started.take() {
             notes.exercised(PAYLOAD);
             compare(job, "enqueued", &asked, &started, seen.line, notes);
@@ -93,10 +87,7 @@ impl Payload {
             if payloads.granted.len() == GRANTS_MAX {
                 payloads.granted.remove(0);
             }
-            let shown = Shown {
-                payload: live.payload.clone(),
-                line: accepted_line(&live.lines),
-            };
+            let shown = Shown { payload: live.payload.clone(), line: accepted_line(&live.lines) };
             payloads.granted.push((lease.attempt, shown));
         }
     }
@@ -106,32 +97,15 @@ impl Payload {
             return; // A handler that starts after its job's end: what it holds matters no more.
         }
         let payloads = self.jobs.entry(given.job.clone()).or_default();
-        let started = Shown {
-            payload: given.payload.clone(),
-            line: seen.line,
-        };
-        let granted = payloads
-            .granted
-            .iter()
-            .rev()
-            .find(|(attempt, _)| *attempt == given.attempt);
+        let started = Shown { payload: given.payload.clone(), line: seen.line };
+        let granted = payloads.granted.iter().rev().find(|(attempt, _)| *attempt == given.attempt);
         if granted.is_some() || payloads.asked.is_some() {
             notes.exercised(PAYLOAD);
         }
-        let told = granted.is_some_and(|(_, newest)| {
-            compare(
-                &given.job,
-                "newest at its grant",
-                newest,
-                &started,
-                seen.line,
-                notes,
-            )
-        });
+        let told = granted
+            .is_some_and(|(_, newest)| compare(&given.job, "newest at its grant", newest, &started, seen.line, notes));
         match &payloads.asked {
-            Some(asked) if !told => drop(compare(
-                &given.job, "enqueued", asked, &started, seen.line, notes,
-            )),
+            Some(asked) if !told => drop(compare(&given.job, "enqueued", asked, &started, seen.line, notes)),
             Some(_) => {}
             None if told => {}
             None => drop(payloads.started.get_or_insert(started)),
@@ -145,14 +119,7 @@ fn accepted_line(lines: &[u64]) -> u64 {
 }
 
 /// Answers whether they differ.
-fn compare(
-    job: &str,
-    what: &str,
-    wanted: &Shown,
-    started: &Shown,
-    line: u64,
-    notes: &mut Notes,
-) -> bool {
+fn compare(job: &str, what: &str, wanted: &Shown, started: &Shown, line: u64, notes: &mut Notes) -> bool {
     let differs = wanted.payload != started.payload;
     if differs {
         let says = format!(

@@ -66,16 +66,8 @@ impl Count {
         let live = seen.ledger.live.get(&read.job);
         let end = seen.ledger.ended.get(&read.job);
         let (low, high, lines) = match (live, end) {
-            (Some(live), _) => (
-                begun_before(live, read.asked_at),
-                deliveries(live),
-                live.lines_and(seen.line),
-            ),
-            (None, Some(end)) => (
-                least(end, read.asked_at),
-                end.attempts,
-                vec![end.line, seen.line],
-            ),
+            (Some(live), _) => (begun_before(live, read.asked_at), deliveries(live), live.lines_and(seen.line)),
+            (None, Some(end)) => (least(end, read.asked_at), end.attempts, vec![end.line, seen.line]),
             (None, None) => return,
         };
         notes.exercised(COUNT);
@@ -99,8 +91,7 @@ impl Count {
 
 /// Deliveries that had surely begun when the question was sent.
 fn begun_before(live: &Live, asked_at: u64) -> u32 {
-    live.attempts
-        .partition_point(|attempt| attempt.granted_at < asked_at) as u32
+    live.attempts.partition_point(|attempt| attempt.granted_at < asked_at) as u32
 }
 
 /// The same of an ended job. When its last deliveries began is not kept, only that they were over at its end.

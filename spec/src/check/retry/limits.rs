@@ -47,12 +47,8 @@ impl Limits {
             .and_then(|attempt| attempt.end.as_ref())
             .filter(|end| end.outcome == AttemptOutcome::Completed);
         if let Some(end) = completed {
-            let says = format!(
-                "{job} ({}) completed at clock {}, but was delivered again",
-                live.queue, end.clock
-            );
-            self.told
-                .broken(STOPS, job, says, live.lines_and(seen.line), notes);
+            let says = format!("{job} ({}) completed at clock {}, but was delivered again", live.queue, end.clock);
+            self.told.broken(STOPS, job, says, live.lines_and(seen.line), notes);
         }
         let Some(max) = attempts_max(seen.ledger, &live.queue) else {
             return;
@@ -61,30 +57,16 @@ impl Limits {
             notes.exercised(AT_MOST);
         }
         if before == max {
-            let says = format!(
-                "{job} ({}, {max} attempts) was delivered {} times",
-                live.queue,
-                before + 1
-            );
+            let says = format!("{job} ({}, {max} attempts) was delivered {} times", live.queue, before + 1);
             notes.broken(AT_MOST, says, live.lines_and(seen.line));
         }
     }
 
-    fn grant_ended(
-        &mut self,
-        seen: &Seen<'_>,
-        queue: &str,
-        job: &str,
-        end: &End,
-        notes: &mut Notes,
-    ) {
+    fn grant_ended(&mut self, seen: &Seen<'_>, queue: &str, job: &str, end: &End, notes: &mut Notes) {
         let lines = vec![end.line, seen.line];
         match end.how {
             EndHow::Completed => {
-                let says = format!(
-                    "{job} ({queue}) completed at clock {}, but was delivered again",
-                    end.clock
-                );
+                let says = format!("{job} ({queue}) completed at clock {}, but was delivered again", end.clock);
                 self.told.broken(STOPS, job, says, lines, notes);
             }
             EndHow::Failed | EndHow::DeadLetter => {
@@ -131,22 +113,11 @@ impl Limits {
             notes.exercised(AT_MOST); // From here on it must not be delivered.
             return;
         }
-        let says = format!(
-            "{} ({}, {max} attempts) was given up after {had} deliveries",
-            it.job, live.queue
-        );
-        self.told
-            .broken(AT_LEAST, &it.job, says, live.lines_and(seen.line), notes);
+        let says = format!("{} ({}, {max} attempts) was given up after {had} deliveries", it.job, live.queue);
+        self.told.broken(AT_LEAST, &it.job, says, live.lines_and(seen.line), notes);
     }
 
-    fn never_give_up(
-        &mut self,
-        seen: &Seen<'_>,
-        it: &Settled,
-        live: &Live,
-        given_up: bool,
-        notes: &mut Notes,
-    ) {
+    fn never_give_up(&mut self, seen: &Seen<'_>, it: &Settled, live: &Live, given_up: bool, notes: &mut Notes) {
         if it.outcome != AttemptOutcome::Completed || given_up {
             notes.exercised(INFINITE);
         }
@@ -157,8 +128,7 @@ impl Limits {
                 live.queue,
                 deliveries(live)
             );
-            self.told
-                .broken(INFINITE, &it.job, says, live.lines_and(seen.line), notes);
+            self.told.broken(INFINITE, &it.job, says, live.lines_and(seen.line), notes);
         }
     }
 
@@ -167,11 +137,7 @@ impl Limits {
         let Some(end) = end.filter(|end| end.how == EndHow::Completed) else {
             return;
         };
-        let says = format!(
-            "{} completed at clock {}, but was put back into its queue",
-            it.job, end.clock
-        );
-        self.told
-            .broken(STOPS, &it.job, says, vec![end.line, seen.line], notes);
+        let says = format!("{} completed at clock {}, but was put back into its queue", it.job, end.clock);
+        self.told.broken(STOPS, &it.job, says, vec![end.line, seen.line], notes);
     }
 }

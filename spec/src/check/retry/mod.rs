@@ -33,14 +33,7 @@ struct ToldOnce(BTreeSet<(&'static str, String)>);
 
 impl ToldOnce {
     /// Notes that `clause` is broken for `job`, unless that was noted before.
-    fn broken(
-        &mut self,
-        clause: &'static str,
-        job: &str,
-        says: String,
-        lines: Vec<u64>,
-        notes: &mut Notes,
-    ) {
+    fn broken(&mut self, clause: &'static str, job: &str, says: String, lines: Vec<u64>, notes: &mut Notes) {
         if self.0.insert((clause, job.to_owned())) {
             notes.broken(clause, says, lines);
         }

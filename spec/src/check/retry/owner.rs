@@ -40,13 +40,7 @@ fn grant(seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
         };
         let says = format!(
             "{} ({}) was granted to {} at clock {} while attempt {} on {} held a lease until {}",
-            lease.job,
-            live.queue,
-            it.processor,
-            it.clock,
-            holder.number,
-            holder.processor,
-            holder.lease_until,
+            lease.job, live.queue, it.processor, it.clock, holder.number, holder.processor, holder.lease_until,
         );
         notes.broken(ONE_OWNER, says, live.lines_and(seen.line));
     }
@@ -57,10 +51,7 @@ fn settle(seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
         notes.exercised(ONE_OWNER);
         return;
     }
-    let (why, lines) = match (
-        seen.ledger.live.get(&it.job),
-        seen.ledger.ended.get(&it.job),
-    ) {
+    let (why, lines) = match (seen.ledger.live.get(&it.job), seen.ledger.ended.get(&it.job)) {
         (Some(live), _) => (unfit(live, it), live.lines_and(seen.line)),
         (None, Some(end)) => (Some(over(end)), vec![end.line, seen.line]),
         (None, None) => return, // A job out of nowhere is `job/no-phantom`'s.
@@ -80,11 +71,7 @@ fn settle(seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
 
 /// Why the attempt that `it` settles does not hold the lease of a live job, if it does not.
 fn unfit(live: &Live, it: &Settled) -> Option<String> {
-    let behind = live
-        .attempts
-        .iter()
-        .rev()
-        .position(|attempt| attempt.number == it.attempt);
+    let behind = live.attempts.iter().rev().position(|attempt| attempt.number == it.attempt);
     let Some(behind) = behind else {
         return Some("no such attempt was granted".into());
     };
@@ -93,10 +80,7 @@ fn unfit(live: &Live, it: &Settled) -> Option<String> {
         return Some(format!("that attempt had ended at clock {}", end.clock));
     }
     let newer = live.attempts.last().filter(|_| 0 < behind)?;
-    Some(format!(
-        "attempt {} had been granted to {} at clock {}",
-        newer.number, newer.processor, newer.granted_clock
-    ))
+    Some(format!("attempt {} had been granted to {} at clock {}", newer.number, newer.processor, newer.granted_clock))
 }
 
 fn over(end: &End) -> String {

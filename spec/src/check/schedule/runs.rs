@@ -52,10 +52,7 @@ impl Short {
     /// Whether `live` was deliverable then, and is not delivered twice.
     fn could_take(&self, live: &Live, error_ms: u64) -> bool {
         let was_due = live.ready_clock.saturating_add(error_ms) <= self.clock;
-        let taken = live
-            .attempts
-            .last()
-            .is_some_and(|attempt| self.line <= attempt.granted_line);
+        let taken = live.attempts.last().is_some_and(|attempt| self.line <= attempt.granted_line);
         was_due && live.waits_from <= self.at && !taken
     }
 }
@@ -85,11 +82,7 @@ impl Runs {
             if let Some(run) = self.runs.remove(&it.queue) {
                 self.judge_end(seen.ledger, &it.queue, &run, notes);
             }
-            let run = Run {
-                tick,
-                first_line: seen.line,
-                ..Run::default()
-            };
+            let run = Run { tick, first_line: seen.line, ..Run::default() };
             self.runs.insert(it.queue.clone(), run);
         }
         let Some(run) = self.runs.get_mut(&it.queue) else {
@@ -109,19 +102,13 @@ impl Runs {
             return;
         };
         let head = ledger.line(queue).and_then(|line| line.jobs().next());
-        let left = head
-            .filter(|(due, _)| *due <= run.tick)
-            .and_then(|(_, job)| Some((job, ledger.live.get(job)?)));
+        let left = head.filter(|(due, _)| *due <= run.tick).and_then(|(_, job)| Some((job, ledger.live.get(job)?)));
         let Some((job, live)) = left else {
             return notes.exercised(DRAINS);
         };
         let until = ledger.calm.at(run.tick + every_ms);
         let since = ledger.deliverable_at(live).max(run.granted_at);
-        if self.at < until
-            || until < since
-            || ledger.paused.contains(queue)
-            || policy.rate_limit.is_some()
-        {
+        if self.at < until || until < since || ledger.paused.contains(queue) || policy.rate_limit.is_some() {
             return;
         }
         notes.exercised(DRAINS);
@@ -143,10 +130,7 @@ impl Runs {
 
 impl Run {
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, size: u32, notes: &mut Notes) {
-        let lives = it
-            .jobs
-            .iter()
-            .filter_map(|lease| Some((lease, seen.ledger.live.get(&lease.job)?)));
+        let lives = it.jobs.iter().filter_map(|lease| Some((lease, seen.ledger.live.get(&lease.job)?)));
         let one_due = self.dues.len() < 2;
         let dues = lives.clone().map(|(_, live)| live.ready_clock);
         for due in dues {
@@ -168,34 +152,17 @@ impl Run {
             self.judge_left(seen, it, size, short, job, notes);
         }
         if it.jobs.len() < size as usize {
-            self.short = Some(Short {
-                at: seen.event.at,
-                clock: it.clock,
-                line: seen.line,
-                jobs: it.jobs.len(),
-            });
+            self.short = Some(Short { at: seen.event.at, clock: it.clock, line: seen.line, jobs: it.jobs.len() });
         }
     }
 
     /// Each batch that is tried again may stand between two parts of what waits.
-    fn judge_left(
-        &mut self,
-        seen: &Seen<'_>,
-        it: &Granted,
-        size: u32,
-        short: Short,
-        job: &str,
-        notes: &mut Notes,
-    ) {
+    fn judge_left(&mut self, seen: &Seen<'_>, it: &Granted, size: u32, short: Short, job: &str, notes: &mut Notes) {
         if self.told || self.left <= self.repeats {
             return;
         }
         self.told = true;
-        let clause = if 1 < self.dues.len() {
-            CATCH_UP
-        } else {
-            DRAINS
-        };
+        let clause = if 1 < self.dues.len() { CATCH_UP } else { DRAINS };
         let says = format!(
             "a delivery of {} after the tick at clock {} took {} of at most {size} jobs and left {job}, which waited too, \
              to delivery {}",

@@ -25,9 +25,7 @@ impl Storing {
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
             What::Stored(it) => self.store(seen, it, notes),
-            What::Settled(it) if it.accepted && it.then == Some(Then::Completed) => {
-                self.complete(seen, it)
-            }
+            What::Settled(it) if it.accepted && it.then == Some(Then::Completed) => self.complete(seen, it),
             What::Drained(_) => self.drain(seen, notes),
             _ => {}
         }
@@ -55,10 +53,7 @@ impl Storing {
         }
         if let Some((job, before)) = again {
             let batch = it.batch.as_deref().unwrap_or("no batch id");
-            let says = format!(
-                "{job} of {} was stored already, and is stored again (under {batch})",
-                it.queue
-            );
+            let says = format!("{job} of {} was stored already, and is stored again (under {batch})", it.queue);
             notes.broken(STORED_ONCE, says, vec![before, seen.line]);
         }
     }

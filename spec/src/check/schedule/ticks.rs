@@ -68,10 +68,7 @@ impl Ticks {
         }
         let (ready_clock, job) = ledger.line(queue)?.jobs().next()?;
         let live = ledger.live.get(job)?;
-        let after_fired = self
-            .fired
-            .get(queue)
-            .map_or(0, |fired| fired.saturating_add(every_ms));
+        let after_fired = self.fired.get(queue).map_or(0, |fired| fired.saturating_add(every_ms));
         let tick = tick_from(ready_clock, every_ms).max(after_fired);
         let since = ledger.calm.at(tick).max(ledger.deliverable_at(live));
         Some(Due { tick, since, live })
@@ -79,9 +76,7 @@ impl Ticks {
 
     fn fire(&mut self, ledger: &Ledger, it: &Granted, every_ms: u64, notes: &mut Notes) {
         let tick = tick_at(it.clock, every_ms);
-        let due = self
-            .due(ledger, &it.queue, every_ms)
-            .filter(|due| due.tick <= tick);
+        let due = self.due(ledger, &it.queue, every_ms).filter(|due| due.tick <= tick);
         if let Some(due) = due {
             notes.exercised(EVERY_TICK);
             self.judge_late(ledger, &it.queue, &due, notes);

@@ -83,11 +83,7 @@ impl Enforced {
 
     /// Judges the runs whose deadline has passed.
     fn expire(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
-        while self
-            .deadlines
-            .first()
-            .is_some_and(|(deadline, _)| *deadline < seen.event.at)
-        {
+        while self.deadlines.first().is_some_and(|(deadline, _)| *deadline < seen.event.at) {
             let Some((_, key)) = self.deadlines.pop_first() else {
                 return;
             };
@@ -119,8 +115,7 @@ impl Enforced {
     fn excused_until(&self, ledger: &Ledger, run: &Run, processor: &str, now: u64) -> u64 {
         let slack = ledger.slack();
         let allowed = run.timeout_ms + slack.late_ms;
-        let strikes =
-            |hosts: &Vec<String>| hosts.is_empty() || hosts.iter().any(|host| host == processor);
+        let strikes = |hosts: &Vec<String>| hosts.is_empty() || hosts.iter().any(|host| host == processor);
         if self.pauses.values().any(strikes) {
             return now + allowed;
         }
@@ -133,18 +128,14 @@ impl Enforced {
         if it.active {
             self.pauses.insert(it.fault, it.on.clone());
         } else if let Some(hosts) = self.pauses.remove(&it.fault) {
-            self.resumed
-                .extend(hosts.into_iter().map(|host| (host, seen.event.at)));
+            self.resumed.extend(hosts.into_iter().map(|host| (host, seen.event.at)));
         }
     }
 
     /// Down, a processor's handlers are gone; up, it starts with none.
     fn processor(&mut self, it: &Processor) {
         let from = (it.processor.clone(), String::new(), 0);
-        let of_it = self
-            .running
-            .range(from..)
-            .take_while(|((processor, ..), _)| *processor == it.processor);
+        let of_it = self.running.range(from..).take_while(|((processor, ..), _)| *processor == it.processor);
         let keys: Vec<Key> = of_it.map(|(key, _)| key.clone()).collect();
         keys.iter().for_each(|key| drop(self.stop(key)));
     }
@@ -162,14 +153,9 @@ impl Enforced {
 
     /// Only of an attempt that holds its lease will the queue still say how it ended.
     fn await_settle(&mut self, seen: &Seen<'_>, ended: &Ended) {
-        let leased = seen
-            .ledger
-            .live
-            .get(&ended.job)
-            .and_then(|live| live.leased());
+        let leased = seen.ledger.live.get(&ended.job).and_then(|live| live.leased());
         if leased.is_some_and(|attempt| attempt.number == ended.attempt) {
-            self.stopped
-                .insert((ended.job.clone(), ended.attempt), seen.line);
+            self.stopped.insert((ended.job.clone(), ended.attempt), seen.line);
         }
     }
 
@@ -177,10 +163,7 @@ impl Enforced {
         let Some(stopped) = self.stopped.remove(&(it.job.clone(), it.attempt)) else {
             return;
         };
-        if matches!(
-            it.outcome,
-            AttemptOutcome::Completed | AttemptOutcome::Failed
-        ) {
+        if matches!(it.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed) {
             let says = format!(
                 "the handler of {} was stopped at its timeout, but attempt {} was settled as {}, not as timed out",
                 it.job,

@@ -34,10 +34,7 @@ impl LateResult {
         if it.then == Some(Then::Completed) {
             self.refused.remove(&it.job);
         }
-        if !matches!(
-            it.outcome,
-            AttemptOutcome::Completed | AttemptOutcome::Failed
-        ) {
+        if !matches!(it.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed) {
             return; // What the queue says by itself is no answer of a handler.
         }
         let Some((why, lines)) = over(seen, &it.job, it.attempt) else {
@@ -63,11 +60,7 @@ impl LateResult {
             );
             notes.broken(LATE_RESULT, says, vec![seen.line]);
         }
-        let completed = seen
-            .ledger
-            .ended
-            .get(&it.job)
-            .is_some_and(|end| end.how == EndHow::Completed);
+        let completed = seen.ledger.ended.get(&it.job).is_some_and(|end| end.how == EndHow::Completed);
         if it.outcome == AttemptOutcome::Completed && !completed {
             self.refused.entry(it.job.clone()).or_insert(seen.line);
         }
@@ -94,10 +87,7 @@ impl LateResult {
 /// A handler that ends after its attempt was over puts the clause to the test: its answer is on the way.
 fn finish(seen: &Seen<'_>, it: &Finished, notes: &mut Notes) {
     for ended in &it.jobs {
-        let answers = matches!(
-            ended.outcome,
-            AttemptOutcome::Completed | AttemptOutcome::Failed
-        );
+        let answers = matches!(ended.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
         if answers && over(seen, &ended.job, ended.attempt).is_some() {
             notes.exercised(LATE_RESULT);
         }
@@ -109,28 +99,17 @@ fn over(seen: &Seen<'_>, job: &str, attempt: u32) -> Option<(String, Vec<u64>)> 
     if let Some(live) = seen.ledger.live.get(job) {
         return Some((over_while_live(live, attempt)?, live.lines_and(seen.line)));
     }
-    let end = seen
-        .ledger
-        .ended
-        .get(job)
-        .filter(|end| end.how != EndHow::Completed)?;
+    let end = seen.ledger.ended.get(job).filter(|end| end.how != EndHow::Completed)?;
     let why = format!("the job had {} at clock {}", end.how.words(), end.clock);
     Some((why, vec![end.line, seen.line]))
 }
 
 fn over_while_live(live: &Live, number: u32) -> Option<String> {
-    let behind = live
-        .attempts
-        .iter()
-        .rev()
-        .position(|attempt| attempt.number == number)?;
+    let behind = live.attempts.iter().rev().position(|attempt| attempt.number == number)?;
     let attempt = &live.attempts[live.attempts.len() - 1 - behind];
     match &attempt.end {
         Some(end) => {
-            let late = !matches!(
-                end.outcome,
-                AttemptOutcome::Completed | AttemptOutcome::Failed
-            );
+            let late = !matches!(end.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
             late.then(|| format!("{} at clock {}", word(end.outcome), end.clock))
         }
         None => (0 < behind).then(|| format!("its lease ended at clock {}", attempt.lease_until)),
