@@ -51,7 +51,7 @@ fn run(statement: &mut Statement<'_>, column: usize) -> String {
 fn every_statement_of_the_hot_path_goes_through_an_index_and_sorts_nothing() {
     let (_folder, connection) = store();
     for (sql, index) in STATEMENTS {
-        let plan = run(&mut connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap(), 3);
+        let plan = run(&mut connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("the statement is SQL"), 3);
         assert!(plan.contains(index), "{index} is not used by {sql}\n{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{sql} sorts:\n{plan}");
         assert!(!plan.contains("SCAN"), "{sql} reads everything:\n{plan}");
@@ -62,7 +62,7 @@ fn every_statement_of_the_hot_path_goes_through_an_index_and_sorts_nothing() {
 fn no_statement_of_the_hot_path_is_planned_anew_when_it_is_bound() {
     let (_folder, connection) = store();
     for (sql, _) in STATEMENTS {
-        let mut statement = connection.prepare(sql).unwrap();
+        let mut statement = connection.prepare(sql).expect("the statement is SQL");
         // The first run may find that the tables are new.
         run(&mut statement, 0);
         statement.reset_status(StatementStatus::RePrepare);
