@@ -139,6 +139,13 @@ fn ctrl_c_drains_and_ends_with_0() {
 }
 
 #[test]
+fn ctrl_c_right_after_the_banner_drains_too() {
+    let folder = folder();
+    let (code, said) = Kew::start(folder.path(), &[]).interrupt();
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
 fn a_second_one_on_the_same_data_is_refused() {
     let folder = folder();
     let kew = Kew::start(folder.path(), &[]);

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::outcome::{EXIT_CODES, End, Failure};
@@ -87,11 +88,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
 }
 
 async fn serve(setup: Setup) -> Result<End, Failure> {
+    // Before anything says that it is up: from then on a signal must drain, not kill.
+    let mut signals = Signals::new();
     let (stop, stopped) = watch::channel(false);
     let role = roles::start(setup, stopped).await?;
     tokio::select! {
         biased;
-        () = asked_to_stop() => {}
+        () = signals.asked_to_stop() => {}
         failure = role.failed => return Err(failure.unwrap_or_else(|_| Failure::harness("keep the broker running"))),
     }
     eprintln!("draining; Ctrl-C stops at once");
@@ -99,19 +102,30 @@ async fn serve(setup: Setup) -> Result<End, Failure> {
     let _ = stop.send(true);
     tokio::select! {
         biased;
-        () = asked_to_stop() => {}
+        () = signals.asked_to_stop() => {}
         _ = tokio::time::timeout(DRAIN_MAX, role.drained) => {}
     }
     Ok(End::Kept)
 }
 
-/// Waits for Ctrl-C, or for the signal by which service managers ask.
-async fn asked_to_stop() {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .expect("the runtime was built with signals enabled");
-    tokio::select! {
-        biased;
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// The ways to ask for an end: Ctrl-C, and the signal that service managers send.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> Self {
+        let listen = |kind| signal(kind).expect("the runtime was built with signals enabled");
+        Self { interrupt: listen(SignalKind::interrupt()), terminate: listen(SignalKind::terminate()) }
+    }
+
+    /// Waits for the next one.
+    async fn asked_to_stop(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

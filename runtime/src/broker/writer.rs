@@ -13,7 +13,7 @@ use super::{Ask, EnqueuedJob, Granted, Pulled, Refusal, Request, Response, decid
 use crate::clock::{Clock, QueueClock};
 use crate::ids::Ids;
 use crate::processor::{Delivery, Job};
-use crate::store::{Answer, Claim, Claimed, Command, Ending, Error, Outlook, Query, Reader, Rows, Store};
+use crate::store::{Answer, Claim, Claimed, Command, Ending, Error, How, NewJob, Outlook, Query, Reader, Rows, Store};
 
 /// How many requests one transaction takes at most: enough to share a sync among all who wait, few enough that the
 /// first does not wait long.
@@ -34,7 +34,8 @@ struct Pending {
 
 /// How a write request's answers are put together.
 enum Kind {
-    Enqueue,
+    /// What became of the first of several jobs, when it was asked for ahead of the others.
+    Enqueue(Option<How>),
     Settle,
     Cancel(String),
     DeadLetter(String),
@@ -135,8 +136,10 @@ impl Writer {
     async fn commands(&mut self, request: Request, now_ms: u64) -> Result<(Kind, Vec<Command>), Refusal> {
         Ok(match request {
             Request::Enqueue(jobs) => {
-                let made = jobs.into_iter().map(|job| decide::new_job(&self.queues, job, now_ms).map(Command::Enqueue));
-                (Kind::Enqueue, made.collect::<Result<_, _>>()?)
+                let made = jobs.into_iter().map(|job| decide::new_job(&self.queues, job, now_ms));
+                let made: Vec<_> = made.collect::<Result<_, _>>()?;
+                let first = self.ask_ahead(&made).await?;
+                (Kind::Enqueue(first), made.into_iter().map(Command::Enqueue).collect())
             }
             Request::Settle(settlements) => {
                 let mut made = Vec::with_capacity(settlements.len());
@@ -161,6 +164,19 @@ impl Writer {
                 unreachable!("pulls wait, and reads do not come to the writer")
             }
         })
+    }
+
+    /// Several jobs under one idempotency key are made all or none. The first one tells whether the key was used for
+    /// something else; made ahead, it is found again by the others' transaction.
+    async fn ask_ahead(&mut self, jobs: &[NewJob]) -> Result<Option<How>, Refusal> {
+        let [first, _, ..] = jobs else { return Ok(None) };
+        if first.idempotency.is_none() {
+            return Ok(None);
+        }
+        match self.store.apply(&[Command::Enqueue(first.clone())]).await {
+            Ok(mut answers) => enqueued(answers.remove(0)).map(|job| Some(job.how)),
+            Err(error) => Err(Refusal::Unavailable(format!("failed to {error}; it may or may not be done"))),
+        }
     }
 
     fn policy(&self, queue: &str) -> Result<&Policy, Refusal> {
@@ -341,7 +357,13 @@ async fn ready_after_redrive(reader: Arc<Mutex<Box<dyn Reader>>>, queues: Arc<Qu
 /// Puts the answers to one request's commands together.
 fn response(kind: &Kind, answers: Vec<Answer>) -> Result<Response, Refusal> {
     match kind {
-        Kind::Enqueue => answers.into_iter().map(enqueued).collect::<Result<_, _>>().map(Response::Enqueued),
+        Kind::Enqueue(first) => {
+            let mut jobs: Vec<_> = answers.into_iter().map(enqueued).collect::<Result<_, _>>()?;
+            if let (Some(how), Some(job)) = (first, jobs.first_mut()) {
+                job.how = *how;
+            }
+            Ok(Response::Enqueued(jobs))
+        }
         Kind::Settle => {
             let held = |answer| matches!(answer, Answer::Settled { accepted: true });
             Ok(Response::Settled(answers.into_iter().map(held).collect()))
