@@ -13,12 +13,12 @@ mod enqueue;
 mod finish;
 mod open;
 mod outlook;
-#[cfg(test)]
-mod plans;
 mod read;
 mod ready;
 mod settle;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod upkeep;
 mod value;
