@@ -125,7 +125,7 @@ fn populate(
         disk: disk.clone(),
         queues: queues.clone(),
         access: access.clone(),
-        clock: seams.broker_clock(clocks.of(broker::HOST)),
+        clock: clocks.of(broker::HOST),
         seed: random::stream(options.seed, "broker ids").random(),
         recorder: recorder.clone(),
         net: net.clone(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::outcome::{EXIT_CODES, End, Failure};
 use setup::Setup;
@@ -95,7 +95,7 @@ async fn serve(setup: Setup) -> Result<End, Failure> {
     tokio::select! {
         biased;
         () = signals.asked_to_stop() => {}
-        failure = role.failed => return Err(failure.unwrap_or_else(|_| Failure::harness("keep the broker running"))),
+        failure = failed(role.failed) => return Err(failure),
     }
     eprintln!("draining; Ctrl-C stops at once");
     // The receivers may be gone already, when nothing was left to stop.
@@ -106,6 +106,14 @@ async fn serve(setup: Setup) -> Result<End, Failure> {
         _ = tokio::time::timeout(DRAIN_MAX, role.drained) => {}
     }
     Ok(End::Kept)
+}
+
+/// Waits for the broker in this process to fail; for ever, where it is elsewhere.
+async fn failed(report: Option<oneshot::Receiver<Failure>>) -> Failure {
+    match report {
+        Some(report) => report.await.unwrap_or_else(|_| Failure::harness("keep the broker running")),
+        None => std::future::pending().await,
+    }
 }
 
 /// The ways to ask for an end: Ctrl-C, and the signal that service managers send.

@@ -21,8 +21,8 @@ use crate::outcome::Failure;
 
 /// A role at work.
 pub(super) struct Running {
-    /// Ready when it cannot go on.
-    pub(super) failed: oneshot::Receiver<Failure>,
+    /// Ready when the broker in this process cannot go on; absent where the broker is elsewhere.
+    pub(super) failed: Option<oneshot::Receiver<Failure>>,
     /// Ready when, after it was told to stop, nothing is left to do.
     pub(super) drained: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -31,10 +31,12 @@ pub(super) struct Running {
 pub(super) async fn start(setup: Setup, stopped: watch::Receiver<bool>) -> Result<Running, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let net: Arc<dyn Net> = Arc::new(TokioNet);
-    let (report, failed) = oneshot::channel();
-    let near = match setup.role {
-        Role::All | Role::Broker => Some(open(&setup, clock.clone(), report)?),
-        _ => None,
+    let (near, failed) = match setup.role {
+        Role::All | Role::Broker => {
+            let (report, failed) = oneshot::channel();
+            (Some(open(&setup, clock.clone(), report)?), Some(failed))
+        }
+        _ => (None, None),
     };
     let queue: Arc<dyn Queue> = match (&near, &setup.broker) {
         (Some(handle), _) => Arc::new(handle.clone()),

@@ -167,7 +167,8 @@ impl Writer {
     }
 
     /// Several jobs under one idempotency key are made all or none. The first one tells whether the key was used for
-    /// something else; made ahead, it is found again by the others' transaction.
+    /// something else; made ahead, it is found again by the others' transaction. A crash between the two leaves the
+    /// first one alone, unacknowledged: the same request, repeated, makes the others.
     async fn ask_ahead(&mut self, jobs: &[NewJob]) -> Result<Option<How>, Refusal> {
         let [first, _, ..] = jobs else { return Ok(None) };
         if first.idempotency.is_none() {

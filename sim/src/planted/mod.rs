@@ -10,7 +10,6 @@ mod stores;
 use std::sync::Arc;
 
 use kew_runtime::broker::Queue;
-use kew_runtime::clock::Clock;
 use kew_runtime::processor::Handler;
 use kew_runtime::store::{Reader, Store, Synchronous};
 use kew_spec::queues::{Policy, Queues};
@@ -45,8 +44,6 @@ pub enum Plant {
     Notifier(fn(Arc<dyn Queue>) -> Arc<dyn Queue>),
     /// Between a processor and its handlers.
     Handler(fn(Arc<dyn Handler>) -> Arc<dyn Handler>),
-    /// The broker's clock.
-    Clock(fn(Arc<dyn Clock>) -> Arc<dyn Clock>),
     /// Commits are not synced.
     Unsynced,
 }
@@ -135,14 +132,6 @@ impl Seams {
         match self.plant() {
             Some(Plant::Handler(plant)) => plant(handler),
             _ => handler,
-        }
-    }
-
-    /// The broker's clock.
-    pub fn broker_clock(&self, clock: Arc<dyn Clock>) -> Arc<dyn Clock> {
-        match self.plant() {
-            Some(Plant::Clock(plant)) => plant(clock),
-            _ => clock,
         }
     }
 }
