@@ -139,6 +139,21 @@ fn ctrl_c_drains_and_ends_with_0() {
 }
 
 #[test]
+fn the_roles_work_together_from_processes_of_their_own() {
+    let folders: [_; 4] = std::array::from_fn(|_| folder());
+    let broker = Kew::start(folders[0].path(), &["--role", "broker"]);
+    let url = format!("http://{}", broker.address);
+    let api = Kew::start(folders[1].path(), &["--role", "api", "--broker", &url]);
+    let notifier = Kew::start(folders[2].path(), &["--role", "notifier", "--broker", &url]);
+    let _puller = kew::Puller::start(folders[3].path(), &url);
+    let (code, made) = local(&api).post("/v1/jobs", &pdf());
+    assert_eq!(code, 201, "{made}");
+    let id = made["id"].as_str().expect("ids are strings").to_owned();
+    let told = local(&notifier).told(std::slice::from_ref(&id));
+    assert_eq!(told.get(&id).map(String::as_str), Some("completed"));
+}
+
+#[test]
 fn ctrl_c_right_after_the_banner_drains_too() {
     let folder = folder();
     let (code, said) = Kew::start(folder.path(), &[]).interrupt();

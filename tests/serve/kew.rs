@@ -62,6 +62,24 @@ pub(crate) fn refused(folder: &Path, arguments: &[&str]) -> (Option<i32>, String
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
+/// A process that only pulls from a broker elsewhere; gone with its test.
+pub(crate) struct Puller(Child);
+
+impl Puller {
+    /// Starts one with its files in `folder`.
+    pub(crate) fn start(folder: &Path, broker: &str) -> Self {
+        let mut kew = command(folder, &["--role", "processor", "--broker", broker]);
+        Self(kew.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("kew runs"))
+    }
+}
+
+impl Drop for Puller {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Where the store and the handlers' files are.
 pub(crate) fn data(folder: &Path) -> PathBuf {
     folder.join("data")
