@@ -1,9 +1,11 @@
-//! The hosts' clocks: simulated time, bent by the faults of each host's own wall clock.
+//! The hosts' clocks: simulated time, bent by how far each host's own wall clock is off and by faults.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kew_runtime::clock::Clock;
+
+use crate::shape::Skew;
 
 /// When every run begins, in milliseconds since the Unix epoch: ten seconds before a 5-minute mark of 2026-01-01, so that
 /// the first tick of the default schedule comes early in the play.
@@ -12,6 +14,8 @@ pub const EPOCH_MS: u64 = 1_767_225_590_000;
 /// How far a host's wall clock is off.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bend {
+    /// By nature, from the start.
+    skew: Skew,
     /// By so many milliseconds, always.
     step_ms: i64,
     /// Fast by so many millionths since then; negative is slow.
@@ -25,6 +29,13 @@ pub struct Clocks {
 }
 
 impl Clocks {
+    /// Clocks that are off by `skews` from the start.
+    pub fn new(skews: &BTreeMap<String, Skew>) -> Self {
+        let bend = |skew: &Skew| Bend { skew: *skew, ..Bend::default() };
+        let bends = skews.iter().map(|(host, skew)| (host.clone(), bend(skew))).collect();
+        Self { bends: Arc::new(Mutex::new(bends)) }
+    }
+
     /// The clock of `host`.
     pub fn of(&self, host: &str) -> Arc<dyn Clock> {
         Arc::new(HostClock { host: host.to_owned(), clocks: self.clone() })
@@ -40,9 +51,9 @@ impl Clocks {
         self.bend(host, |bend| bend.drift = Some((ppm, now_ms)));
     }
 
-    /// Puts the wall clock of `host` right.
+    /// Ends the drift of the wall clock of `host`, and what it has come to.
     pub fn correct(&self, host: &str) {
-        self.bend(host, |bend| *bend = Bend::default());
+        self.bend(host, |bend| bend.drift = None);
     }
 
     fn bend(&self, host: &str, change: impl FnOnce(&mut Bend)) {
@@ -53,8 +64,8 @@ impl Clocks {
     fn offset_ms(&self, host: &str, now_ms: u64) -> i64 {
         let bends = self.bends.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(bend) = bends.get(host) else { return 0 };
-        let drifted = bend.drift.map_or(0, |(ppm, since)| (now_ms - since) as i64 * ppm / 1_000_000);
-        bend.step_ms + drifted
+        let drifted = |(ppm, since)| (now_ms - since) as i64 * ppm / 1_000_000;
+        bend.skew.by_ms + drifted((bend.skew.ppm, 0)) + bend.step_ms + bend.drift.map_or(0, drifted)
     }
 }
 

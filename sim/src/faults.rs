@@ -26,6 +26,8 @@ struct HazardSets {
     paused: BTreeMap<String, u32>,
     down: BTreeSet<String>,
     doomed: BTreeSet<String>,
+    /// When something struck, healed, or was repaired last.
+    struck_ms: Option<u64>,
 }
 
 impl Hazards {
@@ -42,6 +44,11 @@ impl Hazards {
     /// Whether `host` is down, or going down this moment.
     pub fn is_down(&self, host: &str) -> bool {
         self.inner().down.contains(host)
+    }
+
+    /// When a fault struck or healed last, or a host died or came back, in simulated milliseconds.
+    pub fn struck_ms(&self) -> Option<u64> {
+        self.inner().struck_ms
     }
 
     fn pause(&self, host: &str) {
@@ -75,8 +82,8 @@ pub struct Means {
     pub hazards: Hazards,
     /// Where it is written down.
     pub recorder: Recorder,
-    /// The usual latency of a message.
-    pub latency: (Duration, Duration),
+    /// How long a message usually takes at most.
+    pub latency: Duration,
 }
 
 /// All faults of a run and how far they have come.
@@ -126,6 +133,7 @@ impl Faults {
     /// Does what is due at the simulated time `now_ms`, and lets die who asked for it.
     pub fn step(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
         while self.agenda.last().is_some_and(|(at, _)| *at <= now_ms) {
+            self.means.hazards.inner().struck_ms = Some(now_ms);
             let (_, turn) = self.agenda.pop().expect("it was there a moment ago");
             match turn {
                 Turn::Begin(id) => self.turn(sim, now_ms, id, true),
@@ -169,7 +177,7 @@ impl Faults {
             }
             (FaultKind::Loss { between: [a, b], .. }, false) => sim.set_link_fail_rate(a.as_str(), b.as_str(), 0.0),
             (FaultKind::Latency { max_ms, .. }, true) => sim.set_max_message_latency(Duration::from_millis(*max_ms)),
-            (FaultKind::Latency { .. }, false) => sim.set_max_message_latency(self.means.latency.1),
+            (FaultKind::Latency { .. }, false) => sim.set_max_message_latency(self.means.latency),
             (FaultKind::Kill { host }, true) => self.down(sim, now_ms, host, id),
             (FaultKind::Power { host }, true) => self.cut(sim, now_ms, host, id),
             (FaultKind::Kill { host } | FaultKind::Power { host }, false) => self.up(sim, host, id),

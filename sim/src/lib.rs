@@ -1,6 +1,6 @@
 //! The reference queue in a simulated world: time, network, disk and faults, all from one seed.
 //!
-//! [`run`] plays one scenario: the runtime's own roles as turmoil hosts, users and a world outside around them, and
+//! [`run`] plays a [`Plan`], which a seed draws: the runtime's own roles as turmoil hosts, users and a world outside around them, and
 //! gives back the history and a hash over all that happened. The same seed gives the same hash, in any process. Start
 //! one process per run: what libraries keep in globals (task ids, SQLite's and `select!`'s randomness) is then fresh.
 
@@ -11,27 +11,19 @@ pub mod faults;
 pub mod hosts;
 pub mod interpose;
 pub mod network;
+pub mod plan;
 pub mod planted;
 pub mod random;
 pub mod record;
 pub mod script;
+pub mod shape;
 mod world;
 
 use std::time::Duration;
 
 use kew_spec::history::{Event, Header};
-use kew_spec::scenario::Scenario;
 
-/// What to run.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The seed that the world is drawn from.
-    pub seed: u64,
-    /// What is played; absent, the seed chooses.
-    pub scenario: Option<Scenario>,
-    /// The bug to plant.
-    pub planted: Option<String>,
-}
+pub use plan::Plan;
 
 /// What came out.
 #[derive(Debug)]
@@ -46,8 +38,6 @@ pub struct Run {
     pub simulated_ms: u64,
     /// How many faults the scenario states.
     pub faults: usize,
-    /// What was played.
-    pub scenario: Scenario,
 }
 
 /// Why a run came to nothing. None of these says anything about the queue's promises.
@@ -82,13 +72,13 @@ const UNSEALED: &str =
 
 /// Plays one run, on a thread of its own, since thread-local hash keys are drawn from the seed.
 #[expect(clippy::disallowed_methods, reason = "the thread gives the run fresh thread-locals; nothing runs beside it")]
-pub fn run(options: &Options) -> Result<Run, Error> {
-    let options = options.clone();
+pub fn run(plan: &Plan) -> Result<Run, Error> {
+    let plan = plan.clone();
     let thread = std::thread::spawn(move || {
-        interpose::enable(options.seed, Duration::from_millis(clock::EPOCH_MS));
+        interpose::enable(plan.seed, Duration::from_millis(clock::EPOCH_MS));
         disk::install();
-        disk::reset_prng(options.seed);
-        let run = if interpose::is_in_force() { world::play(&options) } else { Err(Error::NotSealed(UNSEALED)) };
+        disk::reset_prng(plan.seed);
+        let run = if interpose::is_in_force() { world::play(&plan) } else { Err(Error::NotSealed(UNSEALED)) };
         interpose::disable();
         run
     });

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use kew_sim::{Options, Run};
+use kew_sim::{Plan, Run};
 use kew_spec::check::Checker;
 use kew_spec::history::{Event, Writer};
 use kew_spec::scenario::Scenario;
@@ -22,23 +22,23 @@ const FIRST_LINE: u64 = 2;
 
 /// Runs the seed. Ends well however the clauses stand: the parent reads that from the line.
 pub(super) fn run(arguments: &Arguments, seed: u64, scenario: Option<Scenario>) -> Result<End, Failure> {
-    let options = Options { seed, scenario, planted: arguments.planted.clone() };
-    let run = kew_sim::run(&options).map_err(Failure::harness)?;
+    let plan = Plan::draw(seed, scenario, arguments.planted.clone());
+    let run = kew_sim::run(&plan).map_err(Failure::harness)?;
     if let Some(path) = &arguments.history {
         write(path, &run).map_err(|error| Failure::input(format!("write history {}: {error}", path.display())))?;
     }
-    let line = serde_json::to_string(&judge(seed, &run)).expect("a result has string keys alone");
+    let line = serde_json::to_string(&judge(&plan, &run)).expect("a result has string keys alone");
     report::print(&format!("{line}\n"));
     Ok(End::Kept)
 }
 
-fn judge(seed: u64, run: &Run) -> Played {
+fn judge(plan: &Plan, run: &Run) -> Played {
     let verdict = check(run);
     let named = excerpt::lines_named(&verdict);
     let shown: BTreeMap<_, _> = lines(run).filter(|(line, _)| named.contains(line)).collect();
     Played {
-        seed,
-        scenario: run.scenario.name.clone(),
+        seed: plan.seed,
+        scenario: plan.scenario.name.clone(),
         hash: run.hash.clone(),
         simulated_ms: run.simulated_ms,
         faults: run.faults as u64,

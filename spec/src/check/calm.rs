@@ -104,6 +104,11 @@ impl Calm {
         self.faults.is_empty() && self.recovering_until <= at
     }
 
+    /// Until when the system may still be recovering from the last fault, on the player's clock.
+    pub(super) fn recovering_until(&self) -> u64 {
+        self.recovering_until
+    }
+
     /// How much of the time from `from` to `to` (player's clock) was calm.
     pub(super) fn between(&self, from: u64, to: u64) -> u64 {
         self.sum(to).saturating_sub(self.sum(from))

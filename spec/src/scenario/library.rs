@@ -92,6 +92,17 @@ pub fn library() -> Vec<Scenario> {
     FILES.iter().map(|(_, text)| read(text)).collect()
 }
 
+/// How many named scenarios there are.
+pub const COUNT: usize = FILES.len();
+
+/// The `n`th of [`library`].
+///
+/// # Panics
+/// If there are not so many.
+pub fn nth(n: usize) -> Scenario {
+    read(FILES[n].1)
+}
+
 /// The named scenario, if there is one.
 pub fn find(name: &str) -> Option<Scenario> {
     FILES.iter().find(|(own, _)| *own == name).map(|(_, text)| read(text))

@@ -12,7 +12,7 @@ pub mod generate;
 
 use serde::{Deserialize, Serialize};
 
-pub use library::{find, library};
+pub use library::{COUNT, find, library, nth};
 pub use validate::Error;
 
 use crate::queues::Queues;

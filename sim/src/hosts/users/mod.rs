@@ -15,10 +15,12 @@ use std::time::Duration;
 use kew_runtime::net::Client;
 use kew_spec::history::Drained;
 use kew_spec::scenario::Scenario;
+use tokio::time::Instant;
 
 use super::{Result, SharedNet, api, url};
 use crate::clock;
-use crate::drain::Bound;
+use crate::drain::{Bound, RECOVERY_MS};
+use crate::faults::Hazards;
 use crate::record::Recorder;
 use crate::script::Script;
 
@@ -31,12 +33,15 @@ pub const OPERATOR: &str = "operator";
 /// How long a user waits for a reply.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often everything that is still open is read while the queue drains.
+/// How often everything that is still open is read while the queue drains: often at first, then ever less often, since
+/// what takes long takes long.
 const DRAIN_LOOK: Duration = Duration::from_secs(1);
 
-/// How long sessions may take, once all else is done, to find out that they are cut, to come back and to catch up: a
-/// session is given up after [`session::SILENCE`], and what it missed comes at once.
-const SESSIONS_SETTLE: Duration = Duration::from_secs(50);
+/// How much longer each wait for the drain is than the one before, as a part of the time since it began.
+const DRAIN_LOOK_PART: u32 = 8;
+
+/// How long a mail may take once its job has ended: it waits for its batch, and is a delivery of its own.
+const MAILS_MS: u64 = 15_000;
 
 /// What the users share.
 #[derive(Clone)]
@@ -51,28 +56,30 @@ pub struct Users {
     pub net: SharedNet,
     /// How long draining may take.
     pub bound: Bound,
-    known: Arc<Mutex<Known>>,
+    /// What struck when.
+    pub hazards: Hazards,
+    /// How late anything may be that takes a few messages, in milliseconds.
+    pub late_ms: u64,
+    /// What they know.
+    pub known: Arc<Mutex<Known>>,
 }
 
 /// What the users know.
 #[derive(Default)]
-struct Known {
+pub struct Known {
     /// Jobs that were acknowledged, by id: whose, and which label.
     jobs: BTreeMap<String, (String, String)>,
     /// The job of each label.
     of_label: BTreeMap<String, String>,
-    /// Jobs that were seen to be final.
+    /// Jobs that were seen to be final, or were told to be.
     ended: std::collections::BTreeSet<String>,
     /// Enqueues that are not answered yet, and have not been given up.
     asking: u32,
+    /// The connections of each token.
+    clients: BTreeMap<String, Client>,
 }
 
 impl Users {
-    /// Users of `scenario`.
-    pub fn new(scenario: Arc<Scenario>, script: Script, recorder: Recorder, net: SharedNet, bound: Bound) -> Self {
-        Self { scenario, script, recorder, net, bound, known: Arc::default() }
-    }
-
     /// Plays the scenario's part of the users; returns when everything has drained and been read.
     pub async fn play(self) -> Result {
         let sessions = session::open_all(&self);
@@ -82,28 +89,39 @@ impl Users {
         for op in self.scenario.ops.clone() {
             tokio::task::spawn_local(operate::operate(self.clone(), sessions.clone(), op));
         }
-        tokio::task::spawn_local(read::look_around(self.clone()));
+        let looking = tokio::task::spawn_local(read::look_around(self.clone()));
         tokio::time::sleep(Duration::from_millis(self.scenario.length_ms() + 1)).await;
-        self.drain().await;
+        looking.abort();
+        let ok = self.drain().await;
+        self.settle(&sessions).await;
+        self.recorder.see(Drained { ok, bound_ms: self.bound.ms });
         read::everything(&self).await;
         Ok(())
     }
 
-    /// Waits until nothing is left to do, at most for the bound.
-    async fn drain(&self) {
-        let began = clock::now_ms();
-        let ok = loop {
+    /// Waits until nothing is left to do, at most for the bound; whether it came to that.
+    async fn drain(&self) -> bool {
+        let (began, bound) = (Instant::now(), Duration::from_millis(self.bound.ms));
+        loop {
             read::open_jobs(self).await;
             if self.nothing_left() {
-                break true;
+                return true;
             }
-            if self.bound.ms < clock::now_ms() - began {
-                break false;
-            }
-            tokio::time::sleep(DRAIN_LOOK).await;
-        };
-        tokio::time::sleep(SESSIONS_SETTLE).await;
-        self.recorder.see(Drained { ok, bound_ms: self.bound.ms });
+            let Some(left) = bound.checked_sub(began.elapsed()) else { return false };
+            let wait = DRAIN_LOOK.max(began.elapsed() / DRAIN_LOOK_PART);
+            tokio::time::sleep(wait.min(left + Duration::from_millis(1))).await;
+        }
+    }
+
+    /// Waits until whoever is owed word of an end has it: the system has recovered from what struck last, mails have
+    /// been sent, and every session stands.
+    async fn settle(&self, sessions: &session::Sessions) {
+        let mails = self.scenario.job_specs.iter().any(|job| job.email);
+        let struck_ms = self.hazards.struck_ms().map_or(0, |at| at + RECOVERY_MS);
+        let now_ms = clock::now_ms();
+        let from_ms = struck_ms.max(now_ms) + self.late_ms + if mails { MAILS_MS } else { 0 };
+        tokio::time::sleep(Duration::from_millis(from_ms + 1 - now_ms)).await;
+        sessions.settle(&self.scenario.users(), from_ms).await;
     }
 
     /// Every acknowledged job has ended, but for those whose script never lets them succeed and whose queue never gives up.
@@ -116,7 +134,8 @@ impl Users {
 
     /// The api as `token` sees it.
     fn client(&self, token: &str) -> Client {
-        Client::new(self.net.clone(), url(api::HOST), Some(token.to_owned()))
+        let new = || Client::new(self.net.clone(), url(api::HOST), Some(token.to_owned()));
+        self.known().clients.entry(token.to_owned()).or_insert_with(new).clone()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

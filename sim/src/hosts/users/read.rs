@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use futures_util::{StreamExt, stream};
 use kew_runtime::net::Client;
 use kew_spec::history::{DeadAttempt, DeadLetter, DeadLetters, Row, StatusRead};
 use kew_spec::lifecycle::Status;
@@ -14,11 +15,15 @@ use super::{OPERATOR, TIMEOUT, Users};
 use crate::clock;
 use crate::record::fingerprint;
 
-/// How often somebody looks at some open jobs during the play.
-const LOOK: Duration = Duration::from_millis(1_700);
+/// How often somebody looks at some open jobs during the play: after so long, or so many times in all.
+const LOOK_MS: u64 = 1_700;
+const LOOKS_MAX: u64 = 40;
 
 /// How many open jobs are looked at each time.
 const LOOK_JOBS: usize = 6;
+
+/// How many jobs are read side by side when all are.
+const READS_MAX: usize = 16;
 
 /// How often a read at the end is tried.
 const TRIES_MAX: u32 = 5;
@@ -64,11 +69,12 @@ struct Attempt {
     ended_at: String,
 }
 
-/// Looks at some open jobs now and then, for as long as the run lasts.
+/// Looks at some open jobs now and then, for as long as the play lasts.
 pub(super) async fn look_around(users: Users) {
+    let look = Duration::from_millis(LOOK_MS.max(users.scenario.length_ms() / LOOKS_MAX));
     let mut turn = 0;
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(look).await;
         let open = open(&users);
         for (job, user) in open.iter().cycle().skip(turn).take(LOOK_JOBS.min(open.len())) {
             status(&users, &users.client(user), user, job).await;
@@ -79,9 +85,10 @@ pub(super) async fn look_around(users: Users) {
 
 /// Reads every open job.
 pub(super) async fn open_jobs(users: &Users) {
-    for (job, user) in open(users) {
+    let read = |(job, user): (String, String)| async move {
         status(users, &users.client(&user), &user, &job).await;
-    }
+    };
+    stream::iter(open(users)).for_each_concurrent(READS_MAX, read).await;
 }
 
 fn open(users: &Users) -> Vec<(String, String)> {
@@ -93,14 +100,15 @@ fn open(users: &Users) -> Vec<(String, String)> {
 /// Reads every job and every dead letter queue.
 pub(super) async fn everything(users: &Users) {
     let jobs: Vec<_> = users.known().jobs.iter().map(|(job, (user, _))| (job.clone(), user.clone())).collect();
-    for (job, user) in jobs {
+    let read = |(job, user): (String, String)| async move {
         let client = users.client(&user);
         for _ in 0..TRIES_MAX {
             if status(users, &client, &user, &job).await {
                 break;
             }
         }
-    }
+    };
+    stream::iter(jobs).for_each_concurrent(READS_MAX, read).await;
     let policies = users.scenario.policies();
     for dead_letter_queue in policies.iter().filter_map(|(_, policy)| policy.dead_letter_queue.clone()) {
         for _ in 0..TRIES_MAX {

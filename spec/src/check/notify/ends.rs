@@ -52,6 +52,8 @@ struct End {
 struct Drain {
     line: u64,
     at: u64,
+    /// Until when the system was still recovering.
+    recovering_until: u64,
     ok: bool,
     sessions: Sessions,
 }
@@ -145,17 +147,24 @@ impl Ends {
     /// seen the ends are known only then.
     pub(super) fn drain(&mut self, seen: &Seen<'_>, it: &Drained, sessions: &Sessions) {
         let sessions = sessions.clone();
-        self.drained = Some(Drain { line: seen.line, at: seen.event.at, ok: it.ok, sessions });
+        self.drained = Some(Drain {
+            line: seen.line,
+            at: seen.event.at,
+            recovering_until: seen.ledger.calm.recovering_until(),
+            ok: it.ok,
+            sessions,
+        });
     }
 
     pub(super) fn judge(&mut self, ledger: &Ledger, notes: &mut Notes) {
         let Some(drain) = &self.drained else { return };
-        let grace_ms = ledger.slack().late_ms + ledger.slack().recovery_ms;
+        let late_ms = ledger.slack().late_ms;
         let heard_of = ledger.header.sees(Sight::Queue);
         let mut unmailed: BTreeMap<&str, Vec<Unmailed>> = BTreeMap::new();
         for ((job, status), told) in &self.jobs {
             let Some(end) = &told.end else { continue };
-            if heard_of && drain.at < end.at + grace_ms {
+            // Whoever has to be told is told once the system has recovered from what struck last.
+            if heard_of && drain.at < end.at.max(drain.recovering_until) + late_ms {
                 continue;
             }
             told.judge_sessions(job, *status, end, drain, notes);
