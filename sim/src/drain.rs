@@ -38,6 +38,19 @@ impl Bound {
     }
 }
 
+/// How long a play of `scenario` will likely last, if nothing strikes: until the last job has gone through its script.
+pub fn likely_ms(scenario: &Scenario) -> u64 {
+    let queues = scenario.policies();
+    let scripted = |job: &PlannedJob| {
+        let policy = policy(&queues, job);
+        let tick = policy.schedule.as_ref().map_or(0, |schedule| schedule.every_ms);
+        let attempts = policy.attempts.max().unwrap_or(u32::MAX).min(job.attempts.len().max(1) as u32);
+        let one = |attempt| attempt_ms(policy, job, attempt) + backoff_ms(policy, attempt) + tick;
+        job.at_ms + (1..=attempts).map(one).sum::<u64>()
+    };
+    scenario.jobs().iter().map(scripted).max().unwrap_or(0).max(scenario.length_ms())
+}
+
 fn policy<'a>(queues: &'a Queues, job: &PlannedJob) -> &'a Policy {
     queues.get(&job.queue).expect("a scenario's jobs go to queues that there are")
 }

@@ -1,74 +1,20 @@
 //! Faults: when each begins and ends, and what it does to the simulated world.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kew_spec::history::{Fault, Processor};
-use kew_spec::scenario::{FaultKind, FaultSpec};
+use kew_spec::scenario::{FaultKind, FaultSpec, Remains};
 use turmoil::Sim;
 
 use crate::clock::Clocks;
-use crate::disk::{Disk, Loss};
+use crate::disk::{self, Disk, Loss, Slow, SyncFailure, Trigger};
+use crate::hazards::Hazards;
+use crate::hosts::broker;
 use crate::record::Recorder;
 
 /// How long a processor that crashed by its script stays down.
 const CRASH_DOWN_MS: u64 = 1_000;
-
-/// What hosts and driver tell each other about hosts that are down, paused or about to die.
-#[derive(Clone, Default)]
-pub struct Hazards {
-    inner: Arc<Mutex<HazardSets>>,
-}
-
-#[derive(Default)]
-struct HazardSets {
-    paused: BTreeMap<String, u32>,
-    down: BTreeSet<String>,
-    doomed: BTreeSet<String>,
-    /// When something struck, healed, or was repaired last.
-    struck_ms: Option<u64>,
-}
-
-impl Hazards {
-    /// Asks for the death of `host`, by itself.
-    pub fn crash(&self, host: &str) {
-        self.inner().doomed.insert(host.to_owned());
-    }
-
-    /// Whether `host` is paused.
-    pub fn is_paused(&self, host: &str) -> bool {
-        self.inner().paused.contains_key(host)
-    }
-
-    /// Whether `host` is down, or going down this moment.
-    pub fn is_down(&self, host: &str) -> bool {
-        self.inner().down.contains(host)
-    }
-
-    /// When a fault struck or healed last, or a host died or came back, in simulated milliseconds.
-    pub fn struck_ms(&self) -> Option<u64> {
-        self.inner().struck_ms
-    }
-
-    fn pause(&self, host: &str) {
-        *self.inner().paused.entry(host.to_owned()).or_default() += 1;
-    }
-
-    fn resume(&self, host: &str) {
-        let mut inner = self.inner();
-        if let Some(count) = inner.paused.get_mut(host) {
-            *count -= 1;
-            if *count == 0 {
-                inner.paused.remove(host);
-            }
-        }
-    }
-
-    fn inner(&self) -> MutexGuard<'_, HazardSets> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What a run's faults act on besides the simulator itself.
 pub struct Means {
@@ -96,6 +42,8 @@ pub struct Faults {
     down: BTreeMap<String, BTreeSet<u64>>,
     /// How many hosts have died by their scripts.
     crashes: u64,
+    /// What ails the disk.
+    ill: BTreeMap<u64, FaultKind>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,7 +65,7 @@ impl Faults {
             kinds.insert(id, spec.kind.clone());
         }
         agenda.sort_by(|a, b| b.cmp(a));
-        Self { means, agenda, kinds, down: BTreeMap::new(), crashes: 0 }
+        Self { means, agenda, kinds, down: BTreeMap::new(), crashes: 0, ill: BTreeMap::new() }
     }
 
     /// How many faults have been stated.
@@ -133,7 +81,7 @@ impl Faults {
     /// Does what is due at the simulated time `now_ms`, and lets die who asked for it.
     pub fn step(&mut self, sim: &mut Sim<'_>, now_ms: u64) {
         while self.agenda.last().is_some_and(|(at, _)| *at <= now_ms) {
-            self.means.hazards.inner().struck_ms = Some(now_ms);
+            self.means.hazards.strike(now_ms);
             let (_, turn) = self.agenda.pop().expect("it was there a moment ago");
             match turn {
                 Turn::Begin(id) => self.turn(sim, now_ms, id, true),
@@ -141,8 +89,7 @@ impl Faults {
                 Turn::Return(host, reason) => self.up(sim, &host, reason),
             }
         }
-        let doomed = std::mem::take(&mut self.means.hazards.inner().doomed);
-        for host in doomed {
+        for host in self.means.hazards.take_doomed() {
             self.crashes += 1;
             let reason = u64::MAX - self.crashes;
             self.down(sim, now_ms, &host, reason);
@@ -179,8 +126,12 @@ impl Faults {
             (FaultKind::Latency { max_ms, .. }, true) => sim.set_max_message_latency(Duration::from_millis(*max_ms)),
             (FaultKind::Latency { .. }, false) => sim.set_max_message_latency(self.means.latency),
             (FaultKind::Kill { host }, true) => self.down(sim, now_ms, host, id),
-            (FaultKind::Power { host }, true) => self.cut(sim, now_ms, host, id),
-            (FaultKind::Kill { host } | FaultKind::Power { host }, false) => self.up(sim, host, id),
+            (FaultKind::Power { host, remains }, true) => self.cut(sim, now_ms, host, id, *remains),
+            (FaultKind::Kill { host } | FaultKind::Power { host, .. }, false) => self.up(sim, host, id),
+            (FaultKind::CrashAfterCommit { host }, true) => self.means.hazards.arm(host),
+            (FaultKind::CrashAfterCommit { host }, false) => self.means.hazards.disarm(host),
+            (FaultKind::Repeat { host }, true) => self.means.hazards.repeat(host),
+            (FaultKind::Repeat { host }, false) => self.means.hazards.relent(host),
             (FaultKind::Pause { host }, true) => {
                 self.means.hazards.pause(host);
                 self.others(host).iter().for_each(|other| sim.hold(host.as_str(), other.as_str()));
@@ -193,6 +144,14 @@ impl Faults {
             (FaultKind::ClockStep { host, by_ms }, false) => self.means.clocks.step(host, -by_ms),
             (FaultKind::ClockDrift { host, ppm }, true) => self.means.clocks.drift(host, *ppm, now_ms),
             (FaultKind::ClockDrift { host, .. }, false) => self.means.clocks.correct(host),
+            (FaultKind::DiskSlow { .. } | FaultKind::DiskFull { .. } | FaultKind::DiskErrors { .. }, begins) => {
+                if begins {
+                    self.ill.insert(id, kind.clone());
+                } else {
+                    self.ill.remove(&id);
+                }
+                self.means.disk.set_faults(illness(self.ill.values(), self.means.disk.used_bytes()));
+            }
         }
     }
 
@@ -203,19 +162,24 @@ impl Faults {
     /// The process dies. Its disk keeps what was written; its peers see their connections end.
     fn down(&mut self, sim: &mut Sim<'_>, now_ms: u64, host: &str, reason: u64) {
         if self.fall(now_ms, host, reason) {
-            if host == "broker" {
-                self.means.disk.kill();
+            if host == broker::HOST {
+                if self.means.hazards.is_in_doubt() {
+                    self.means.disk.power_cut(Loss::DropAll);
+                } else {
+                    self.means.disk.kill();
+                }
             }
             sim.crash(host);
         }
     }
 
     /// The machine loses power. Its disk keeps what was synced; its peers hear nothing, not even an end.
-    fn cut(&mut self, sim: &mut Sim<'_>, now_ms: u64, host: &str, reason: u64) {
+    fn cut(&mut self, sim: &mut Sim<'_>, now_ms: u64, host: &str, reason: u64, remains: Remains) {
         if self.fall(now_ms, host, reason) {
             self.others(host).iter().for_each(|other| sim.partition(host, other.as_str()));
-            if host == "broker" {
-                self.means.disk.power_cut(Loss::subset(4096));
+            if host == broker::HOST {
+                let in_doubt = self.means.hazards.is_in_doubt();
+                self.means.disk.power_cut(if in_doubt { Loss::DropAll } else { loss(remains) });
             }
             sim.crash(host);
             self.others(host).iter().for_each(|other| sim.repair(host, other.as_str()));
@@ -229,7 +193,7 @@ impl Faults {
         reasons.insert(reason);
         if first {
             // Before the crash: it drops the host's software, and the drops must not look like anything else.
-            self.means.hazards.inner().down.insert(host.to_owned());
+            self.means.hazards.fall(host);
             if host.starts_with("processor") {
                 self.means.recorder.see_at(now_ms, Processor { processor: host.to_owned(), up: false, slots: 0 });
             }
@@ -240,8 +204,35 @@ impl Faults {
     fn up(&mut self, sim: &mut Sim<'_>, host: &str, reason: u64) {
         let Some(reasons) = self.down.get_mut(host) else { return };
         if reasons.remove(&reason) && reasons.is_empty() {
-            self.means.hazards.inner().down.remove(host);
+            self.means.hazards.rise(host);
             sim.bounce(host);
         }
     }
+}
+
+/// What a power cut leaves, as the disk takes it.
+fn loss(remains: Remains) -> Loss {
+    match remains {
+        Remains::Nothing => Loss::DropAll,
+        Remains::Everything => Loss::KeepAll,
+        Remains::SmallSectors => Loss::subset(512),
+        Remains::Sectors => Loss::subset(4096),
+    }
+}
+
+/// What `kinds` together do to a disk on which `used_bytes` are taken.
+fn illness<'a>(kinds: impl Iterator<Item = &'a FaultKind>, used_bytes: u64) -> disk::Faults {
+    let mut faults = disk::Faults { sync_failure: SyncFailure::Forgets, ..disk::Faults::default() };
+    for kind in kinds {
+        match kind {
+            FaultKind::DiskSlow { by_ms, .. } => faults.slow = Slow { sync_us: by_ms * 1_000, ..faults.slow },
+            FaultKind::DiskFull { .. } => faults.capacity_bytes = Some(used_bytes),
+            FaultKind::DiskErrors { permille, .. } => {
+                let chance = Trigger::ChancePpm(u32::from(*permille) * 1_000);
+                (faults.read_fails, faults.write_fails, faults.sync_fails) = (chance, chance, chance);
+            }
+            _ => unreachable!("only a disk's faults ail it"),
+        }
+    }
+    faults
 }

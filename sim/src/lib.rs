@@ -1,13 +1,14 @@
 //! The reference queue in a simulated world: time, network, disk and faults, all from one seed.
 //!
-//! [`run`] plays a [`Plan`], which a seed draws: the runtime's own roles as turmoil hosts, users and a world outside around them, and
-//! gives back the history and a hash over all that happened. The same seed gives the same hash, in any process. Start
-//! one process per run: what libraries keep in globals (task ids, SQLite's and `select!`'s randomness) is then fresh.
+//! [`run`] plays a [`Plan`], which a seed draws: the runtime's own roles as turmoil hosts, users and a world outside
+//! around them. It gives back the history and a hash over all that happened. The same plan gives the same hash, in any
+//! process. Start one process per run: what libraries keep in globals (task ids, SQLite's and `select!`'s randomness) is then fresh.
 
 pub mod clock;
 pub mod disk;
 pub mod drain;
 pub mod faults;
+pub mod hazards;
 pub mod hosts;
 pub mod interpose;
 pub mod network;

@@ -16,7 +16,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::faults::Hazards;
+use crate::hazards::Hazards;
 use crate::record::{Recorder, fingerprint};
 
 /// How long a handler waits for the world outside.

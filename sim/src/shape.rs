@@ -8,14 +8,25 @@ use std::time::Duration;
 use kew_spec::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
+use crate::drain::likely_ms;
 use crate::hosts::{api, broker, notifier};
 use crate::random;
 
-/// Plays longer than this never have the finest tick.
-const SHORT_MS: u64 = 30_000;
+/// Which ticks a play may have that will likely last at most so long: each tick with its chance in a hundred. Fine time
+/// costs a step per tick, so most worlds are coarse, some are fine, and few are as fine as time can be told.
+const TICKS: [(u64, &[(u64, u64)]); 4] = [
+    (15_000, &[(1, 5), (10, 25), (100, 70)]),
+    (40_000, &[(10, 15), (100, 85)]),
+    (120_000, &[(10, 6), (100, 94)]),
+    (240_000, &[(100, 100)]),
+];
 
-/// Plays longer than this always have the coarsest.
-const LONG_MS: u64 = 5 * 60_000;
+/// An attempt's effect outside takes four messages. Where a timeout is shorter than so many ticks, no attempt would ever
+/// succeed.
+const TICKS_OF_TIMEOUT: u64 = 15;
+
+/// The tick of what lasts longer. A request takes four messages, and its answer must come within 5 seconds.
+const LONG_TICK_MS: u64 = 250;
 
 /// The farthest that a host's wall clock is off from the start: a day, as after a flat battery.
 const SKEW_MAX_MS: u64 = 24 * 3_600_000;
@@ -52,7 +63,7 @@ pub struct Skew {
 impl Shape {
     /// The shape of a seed's world, fit for a play as long as `scenario`'s.
     pub fn draw(seed: u64, scenario: &Scenario) -> Self {
-        let tick_ms = tick_ms(seed, scenario.length_ms());
+        let tick_ms = tick_ms(seed, scenario);
         Self {
             tick_ms,
             latency_ms: latency_ms(seed, tick_ms),
@@ -73,14 +84,26 @@ impl Shape {
     }
 }
 
-/// Fine time costs a step per tick: most worlds are coarse, some are fine, few are as fine as time can be told.
-fn tick_ms(seed: u64, length_ms: u64) -> u64 {
-    let drawn = random::stream(seed, "tick").random() % 100;
-    match drawn {
-        0..2 if length_ms <= SHORT_MS => 1,
-        0..20 if length_ms <= LONG_MS => 10,
-        _ => 100,
+fn tick_ms(seed: u64, scenario: &Scenario) -> u64 {
+    let shortest_ms = scenario.policies().iter().map(|(_, policy)| policy.timeout_ms).min().unwrap_or(u64::MAX);
+    let mut tick_ms = drawn_tick_ms(seed, likely_ms(scenario));
+    while 1 < tick_ms && shortest_ms < tick_ms * TICKS_OF_TIMEOUT {
+        tick_ms = (tick_ms / 10).max(1);
     }
+    tick_ms
+}
+
+/// The tick of a play that will likely last `likely_ms`.
+fn drawn_tick_ms(seed: u64, likely_ms: u64) -> u64 {
+    let Some((_, ticks)) = TICKS.iter().find(|(most, _)| likely_ms <= *most) else { return LONG_TICK_MS };
+    let mut drawn = random::stream(seed, "tick").random() % 100;
+    for (tick_ms, chance) in *ticks {
+        match drawn.checked_sub(*chance) {
+            Some(rest) => drawn = rest,
+            None => return *tick_ms,
+        }
+    }
+    unreachable!("the chances add up to a hundred")
 }
 
 /// A network is near, far, or uneven.

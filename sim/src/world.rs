@@ -10,7 +10,8 @@ use turmoil::Sim;
 use crate::clock::{Clocks, EPOCH_MS};
 use crate::disk::Disk;
 use crate::drain::{Bound, RECOVERY_MS};
-use crate::faults::{Faults, Hazards, Means};
+use crate::faults::{Faults, Means};
+use crate::hazards::Hazards;
 use crate::hosts::users::Users;
 use crate::hosts::{SharedNet, api, broker, notifier, outside, processor, users};
 use crate::network::SimNet;
@@ -80,6 +81,7 @@ fn populate(sim: &mut Sim<'static>, plan: &Plan, bound: &Bound, recorder: &Recor
         seed: random::stream(seed, "broker ids").random(),
         recorder: recorder.clone(),
         net: net.clone(),
+        hazards: hazards.clone(),
         seams: seams.clone(),
     };
     sim.host(broker::HOST, move || broker::serve(setup.clone()));

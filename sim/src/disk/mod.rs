@@ -165,6 +165,11 @@ impl Disk {
         Duration::from_micros(std::mem::take(&mut lock(&self.0).delay_us))
     }
 
+    /// How much is taken, over all files.
+    pub fn used_bytes(&self) -> u64 {
+        self.files().values().map(|content| content.len() as u64).sum()
+    }
+
     /// The content of every file, by name, as reads see it.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         lock(&self.0).files()

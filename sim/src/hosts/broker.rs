@@ -1,6 +1,7 @@
 //! The broker: the runtime's own, on SQLite on a simulated disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kew_runtime::api::{self, Access, Api};
 use kew_runtime::broker as role;
@@ -9,13 +10,18 @@ use kew_runtime::ids::Ids;
 use kew_runtime::store::{Reader, Sqlite, SqliteOptions, Store};
 use kew_spec::queues::Queues;
 
+use super::commit::Struck;
 use super::{Result, SharedNet, serve as listen};
 use crate::disk::{self, Disk};
+use crate::hazards::Hazards;
 use crate::planted::Seams;
 use crate::record::{Recorder, RecordingStore};
 
 /// Its name in the network.
 pub const HOST: &str = "broker";
+
+/// How long a service manager waits before it starts a service again.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 /// The store's file on its disk.
 const FILE: &str = "kew.sqlite";
@@ -37,13 +43,24 @@ pub struct Setup {
     pub recorder: Recorder,
     /// Its network.
     pub net: SharedNet,
+    /// What hangs over it.
+    pub hazards: Hazards,
     /// The seams at which bugs are planted.
     pub seams: Seams,
 }
 
-/// Runs it until its host dies.
+/// Runs it until its host dies. Like any service it is started again when it ends by itself, as when it cannot open its
+/// store.
 pub async fn serve(setup: Setup) -> Result {
     setup.disk.restart();
+    loop {
+        let ended = run(setup.clone()).await;
+        setup.recorder.note(&format!("the broker ended: {ended:?}"));
+        tokio::time::sleep(RESTART_AFTER).await;
+    }
+}
+
+async fn run(setup: Setup) -> Result {
     let path = Disk::path(HOST, FILE);
     let options = SqliteOptions {
         vfs: Some(disk::VFS.into()),
@@ -54,6 +71,7 @@ pub async fn serve(setup: Setup) -> Result {
     let reader: Box<dyn Reader> = setup.seams.reader(Box::new(sqlite.reader()?));
     let store: Box<dyn Store> = setup.seams.store(Box::new(sqlite));
     let store = setup.seams.decision(Box::new(RecordingStore::new(store, setup.recorder)));
+    let store = Box::new(Struck { inner: store, host: HOST, disk: setup.disk, hazards: setup.hazards });
     let policies = Arc::new(setup.seams.policies(setup.queues.as_ref().clone()));
     // A restart begins another stream: ids must not repeat.
     let ids = Ids::from_seed(setup.seed ^ setup.clock.monotonic_ms());

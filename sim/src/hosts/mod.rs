@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod broker;
+mod commit;
 pub mod notifier;
 pub mod outside;
 pub mod processor;

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kew_runtime::broker::Remote;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kew_runtime::broker::{Queue, Refusal, Remote, Request, Response};
 use kew_runtime::net::Client;
 use kew_runtime::processor::{Handler, Processor};
 use kew_spec::history;
 use kew_spec::queues::Queues;
 
 use super::{Result, SharedNet, api, broker, outside, url};
-use crate::faults::Hazards;
+use crate::hazards::Hazards;
 use crate::planted::Seams;
 use crate::record::Recorder;
 use crate::script::{Script, Scripted};
@@ -59,8 +61,31 @@ pub async fn serve(setup: Setup) -> Result {
     });
     let handlers: BTreeMap<String, Arc<dyn Handler>> = handlers.collect();
     let remote = Remote::for_processor(setup.net.clone(), url(broker::HOST), Some(api::PROCESSOR.into()));
-    let queue = setup.seams.processor_queue(Arc::new(remote));
+    let repeating = Repeating { inner: Arc::new(remote), host: setup.host.clone(), hazards: setup.hazards.clone() };
+    let queue = setup.seams.processor_queue(Arc::new(repeating));
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     Processor { name: setup.host, queue, handlers, slots: setup.slots }.run(stopped).await;
     Ok(())
+}
+
+/// A way to the broker on which settles are sent twice while its host repeats itself.
+struct Repeating {
+    inner: Arc<dyn Queue>,
+    host: String,
+    hazards: Hazards,
+}
+
+impl Queue for Repeating {
+    fn call(&self, request: Request) -> BoxFuture<'_, std::result::Result<Response, Refusal>> {
+        async move {
+            let again = matches!(request, Request::Settle(_)) && self.hazards.repeats(&self.host);
+            let answer = self.inner.call(request.clone()).await;
+            if again {
+                // The first answer counts: the second can only be that the lease is over.
+                let _ = self.inner.call(request).await;
+            }
+            answer
+        }
+        .boxed()
+    }
 }

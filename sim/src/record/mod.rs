@@ -57,6 +57,11 @@ impl Recorder {
         inner.hash.update(bytes);
     }
 
+    /// Takes something into the hash that is no observation.
+    pub fn note(&self, text: &str) {
+        self.traffic(text.as_bytes());
+    }
+
     /// A number for the next operation.
     pub fn next_op(&self) -> u64 {
         let mut inner = self.inner();

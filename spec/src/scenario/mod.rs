@@ -4,6 +4,7 @@
 //! A scenario is a TOML file (`spec/scenarios/` holds the named library). [`Scenario::jobs`] expands what it states
 //! briefly into one line per job.
 
+mod fault;
 mod library;
 mod validate;
 
@@ -12,6 +13,7 @@ pub mod generate;
 
 use serde::{Deserialize, Serialize};
 
+pub use fault::{FaultKind, FaultSpec, Remains};
 pub use library::{COUNT, find, library, nth};
 pub use validate::Error;
 
@@ -183,118 +185,6 @@ pub enum OpAct {
     Disconnect,
     /// Open it again, going on where it ended.
     Connect,
-}
-
-/// A fault and how long it lasts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct FaultSpec {
-    /// When it strikes, from the play's start.
-    pub at_ms: u64,
-    /// When it heals, from when it struck. A killed host is restarted then.
-    pub for_ms: u64,
-    /// What it does.
-    #[serde(flatten)]
-    pub kind: FaultKind,
-}
-
-/// What a fault does. Hosts are `api`, `broker`, `notifier`, `processor-1` and so on, `users`, `outside`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum FaultKind {
-    /// No message passes between two hosts.
-    Partition {
-        /// The two hosts.
-        between: [String; 2],
-    },
-    /// No message passes from one host to another; the way back is open.
-    PartitionOneway {
-        /// The sender.
-        from: String,
-        /// The receiver.
-        to: String,
-    },
-    /// Messages between two hosts wait until the fault heals.
-    Hold {
-        /// The two hosts.
-        between: [String; 2],
-    },
-    /// Some messages between two hosts are lost. A lost segment leaves its connection hanging.
-    Loss {
-        /// The two hosts.
-        between: [String; 2],
-        /// How many of a hundred.
-        percent: u8,
-    },
-    /// All messages take longer.
-    Latency {
-        /// The shortest time a message takes.
-        #[serde(rename = "min_ms")]
-        min_ms: u64,
-        /// The longest.
-        #[serde(rename = "max_ms")]
-        max_ms: u64,
-    },
-    /// The process dies; its disk keeps all that was written.
-    Kill {
-        /// Whose.
-        host: String,
-    },
-    /// The machine loses power; its disk keeps what was synced.
-    Power {
-        /// Whose.
-        host: String,
-    },
-    /// The host does nothing and hears nothing, then goes on as if no time had passed.
-    Pause {
-        /// Whose.
-        host: String,
-    },
-    /// The host's wall clock is off by so much while the fault lasts, and then right again: two steps.
-    ClockStep {
-        /// Whose.
-        host: String,
-        /// By how much; negative is into the past.
-        #[serde(rename = "by_ms")]
-        by_ms: i64,
-    },
-    /// The host's wall clock runs fast or slow while the fault lasts.
-    ClockDrift {
-        /// Whose.
-        host: String,
-        /// By how much, in millionths; negative is slow.
-        ppm: i64,
-    },
-}
-
-impl FaultKind {
-    /// The kind's name, as in a file and in a history.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Partition { .. } => "partition",
-            Self::PartitionOneway { .. } => "partition-oneway",
-            Self::Hold { .. } => "hold",
-            Self::Loss { .. } => "loss",
-            Self::Latency { .. } => "latency",
-            Self::Kill { .. } => "kill",
-            Self::Power { .. } => "power",
-            Self::Pause { .. } => "pause",
-            Self::ClockStep { .. } => "clock-step",
-            Self::ClockDrift { .. } => "clock-drift",
-        }
-    }
-
-    /// The hosts it strikes; none for one that strikes them all.
-    pub fn hosts(&self) -> Vec<&str> {
-        match self {
-            Self::Partition { between } | Self::Hold { between } | Self::Loss { between, .. } => {
-                between.iter().map(String::as_str).collect()
-            }
-            Self::PartitionOneway { from, to } => vec![from, to],
-            Self::Latency { .. } => Vec::new(),
-            Self::Kill { host } | Self::Power { host } | Self::Pause { host } => vec![host],
-            Self::ClockStep { host, .. } | Self::ClockDrift { host, .. } => vec![host],
-        }
-    }
 }
 
 /// One job of an expanded scenario.

@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use axum::http::Method;
+use futures_util::future;
 use kew_runtime::net::{Client, Error, Reply as HttpReply};
 use kew_spec::history::{Enqueue, Reply, Told};
 use kew_spec::scenario::PlannedJob;
 use serde::Deserialize;
 
-use super::{TIMEOUT, Users, read};
+use super::{HOST, TIMEOUT, Users, read};
 use crate::record::fingerprint;
 
 /// How often a user asks at most.
@@ -30,7 +31,10 @@ pub(super) async fn enqueue(users: Users, job: PlannedJob) {
     tokio::time::sleep(Duration::from_millis(job.at_ms)).await;
     let client = users.client(&job.user);
     for _ in 0..TRIES_MAX {
-        let told = ask(&users, &client, &job).await;
+        let told = match job.idempotency_key.is_some() && users.hazards.repeats(HOST) {
+            true => future::join(ask(&users, &client, &job), ask(&users, &client, &job)).await.0,
+            false => ask(&users, &client, &job).await,
+        };
         if let Some(id) = told {
             users.known().asking -= 1;
             read::status(&users, &client, &job.user, &id).await;

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::{Result, SharedNet, api, url};
 use crate::clock;
 use crate::drain::{Bound, RECOVERY_MS};
-use crate::faults::Hazards;
+use crate::hazards::Hazards;
 use crate::record::Recorder;
 use crate::script::Script;
 
@@ -33,7 +33,7 @@ pub const OPERATOR: &str = "operator";
 /// How long a user waits for a reply.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often everything that is still open is read while the queue drains: often at first, then ever less often, since
+/// How often jobs that are still open are read while the queue drains: often at first, then ever less often, since
 /// what takes long takes long.
 const DRAIN_LOOK: Duration = Duration::from_secs(1);
 
@@ -102,8 +102,8 @@ impl Users {
     /// Waits until nothing is left to do, at most for the bound; whether it came to that.
     async fn drain(&self) -> bool {
         let (began, bound) = (Instant::now(), Duration::from_millis(self.bound.ms));
-        loop {
-            read::open_jobs(self).await;
+        for turn in 0.. {
+            read::some_open_jobs(self, turn).await;
             if self.nothing_left() {
                 return true;
             }
@@ -111,6 +111,7 @@ impl Users {
             let wait = DRAIN_LOOK.max(began.elapsed() / DRAIN_LOOK_PART);
             tokio::time::sleep(wait.min(left + Duration::from_millis(1))).await;
         }
+        unreachable!("time is up before turns are")
     }
 
     /// Waits until whoever is owed word of an end has it: the system has recovered from what struck last, mails have

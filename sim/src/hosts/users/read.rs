@@ -19,8 +19,9 @@ use crate::record::fingerprint;
 const LOOK_MS: u64 = 1_700;
 const LOOKS_MAX: u64 = 40;
 
-/// How many open jobs are looked at each time.
-const LOOK_JOBS: usize = 6;
+/// How many open jobs are looked at each time: so many, or this part of all.
+const LOOK_JOBS: usize = 5;
+const LOOK_PART: usize = 6;
 
 /// How many jobs are read side by side when all are.
 const READS_MAX: usize = 16;
@@ -72,23 +73,24 @@ struct Attempt {
 /// Looks at some open jobs now and then, for as long as the play lasts.
 pub(super) async fn look_around(users: Users) {
     let look = Duration::from_millis(LOOK_MS.max(users.scenario.length_ms() / LOOKS_MAX));
-    let mut turn = 0;
-    loop {
+    for turn in 0.. {
         tokio::time::sleep(look).await;
-        let open = open(&users);
-        for (job, user) in open.iter().cycle().skip(turn).take(LOOK_JOBS.min(open.len())) {
-            status(&users, &users.client(user), user, job).await;
-        }
-        turn = if open.is_empty() { 0 } else { (turn + LOOK_JOBS) % open.len() };
+        some_open_jobs(&users, turn).await;
     }
 }
 
-/// Reads every open job.
-pub(super) async fn open_jobs(users: &Users) {
-    let read = |(job, user): (String, String)| async move {
-        status(users, &users.client(&user), &user, &job).await;
+/// Reads some of the open jobs, others with each `turn`. (Of most ends the users are told; what they are not told of is
+/// found after a few turns.)
+pub(super) async fn some_open_jobs(users: &Users, turn: usize) {
+    let open = open(users);
+    let some = LOOK_JOBS.max(open.len() / LOOK_PART).min(open.len());
+    let first = if open.is_empty() { 0 } else { turn * some % open.len() };
+    let chosen = open.iter().cycle().skip(first).take(some);
+    let read = |(job, user): &(String, String)| {
+        let (client, job, user) = (users.client(user), job.clone(), user.clone());
+        async move { status(users, &client, &user, &job).await }
     };
-    stream::iter(open(users)).for_each_concurrent(READS_MAX, read).await;
+    stream::iter(chosen).map(read).buffer_unordered(READS_MAX).for_each(|_| async {}).await;
 }
 
 fn open(users: &Users) -> Vec<(String, String)> {

@@ -2,10 +2,14 @@
 
 use super::JOBS_MAX;
 use super::draw::{Attempt, Drawn, Fault, FaultDraw, Jobs, Op, OpKind};
+use super::policy::EFFECT_MS;
 use crate::queues::Queues;
 use crate::scenario::{Act, Behaviour, FaultKind, FaultSpec, JobSpec, OpAct, OpSpec, Scenario};
 
 const USERS: [&str; 3] = ["ada", "bob", "eve"];
+
+/// The longest that a host is down in a rolling restart.
+const RESTART_MAX_MS: u64 = 2_000;
 
 /// The queue that mails go through.
 const MAILS: &str = "email_notification";
@@ -26,7 +30,7 @@ pub(super) fn scenario(name: &str, drawn: &Drawn) -> Scenario {
         run_ms: Some(drawn.length_ms),
         queues,
         ops: drawn.ops.iter().flat_map(|op| ops(op, drawn, &job_specs, &policies)).collect(),
-        faults: drawn.faults.iter().filter_map(|it| fault(it, drawn)).collect(),
+        faults: drawn.faults.iter().flat_map(|it| faults(it, drawn)).collect(),
         job_specs,
     }
 }
@@ -84,9 +88,9 @@ fn behaviour(it: &Attempt, timeout_ms: u64, drawn: &Drawn) -> Behaviour {
         Act::Crash if !drawn.switches.crashes => Act::Fail,
         act => act,
     };
+    let after_ms = it.of_timeout.map_or(it.after_ms, |of| timeout_ms * of / 1_000);
     // A success that is always too late would be tried again for ever.
-    let near = it.of_timeout.filter(|&of_timeout| act != Act::Succeed || of_timeout < 950);
-    let after_ms = near.map_or(it.after_ms.min(timeout_ms * 9 / 10), |of| timeout_ms * of / 1_000);
+    let after_ms = if act == Act::Succeed { after_ms.min(timeout_ms - EFFECT_MS) } else { after_ms };
     Behaviour { act, after_ms, effect: it.effect && matches!(act, Act::Fail | Act::Crash) }
 }
 
@@ -126,31 +130,71 @@ fn label(it: &Op, jobs: &[JobSpec], fit: impl Fn(&JobSpec) -> bool) -> Option<St
     Some(spec.planned(it.of.index(spec.count as usize) as u32).label)
 }
 
-fn fault(it: &Fault, drawn: &Drawn) -> Option<FaultSpec> {
-    let switches = drawn.switches;
-    let processors = (1..=drawn.processors).map(|n| format!("processor-{n}"));
-    let fixed = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-    let hosts: Vec<_> = fixed(&["broker", "api", "notifier"]).into_iter().chain(processors.clone()).collect();
+/// What a drawn fault becomes: one fault, or one on each host.
+fn faults(it: &Fault, drawn: &Drawn) -> Vec<FaultSpec> {
+    let at_ms = drawn.length_ms * it.at / 1_000;
+    let one = |at_ms, kind| FaultSpec { at_ms, for_ms: it.for_ms, kind };
+    let hosts = hosts(drawn);
+    match it.kind {
+        FaultDraw::Blackout(remains) => {
+            hosts.into_iter().map(|host| one(at_ms, FaultKind::Power { host, remains })).collect()
+        }
+        FaultDraw::RollingRestart => {
+            let down_ms = it.for_ms.min(RESTART_MAX_MS);
+            let restart =
+                |(n, host)| FaultSpec { for_ms: down_ms, ..one(at_ms + n * down_ms, FaultKind::Kill { host }) };
+            (0..).zip(hosts).map(restart).collect()
+        }
+        FaultDraw::LongPause(for_ms) => {
+            let host = processor(it, drawn);
+            vec![FaultSpec { for_ms, ..one(at_ms, FaultKind::Pause { host }) }]
+        }
+        _ => vec![one(at_ms, kind(it, drawn))],
+    }
+}
+
+/// What a fault does that strikes in one place.
+fn kind(it: &Fault, drawn: &Drawn) -> FaultKind {
+    let hosts = hosts(drawn);
     let host = it.on.get(&hosts).clone();
-    let between = it.on.get(&links(processors.collect())).clone();
-    let kind = match it.kind {
-        FaultDraw::Kill if switches.deaths => FaultKind::Kill { host },
-        FaultDraw::Power if switches.deaths => FaultKind::Power { host },
-        FaultDraw::Pause if switches.pauses => FaultKind::Pause { host },
-        FaultDraw::ClockStep(by_ms) if switches.clocks => FaultKind::ClockStep { host, by_ms },
-        FaultDraw::ClockDrift(ppm) if switches.clocks => FaultKind::ClockDrift { host, ppm },
-        FaultDraw::Partition if switches.network => FaultKind::Partition { between },
-        FaultDraw::PartitionOneway if switches.network => {
+    let between = it.on.get(&links(processors(drawn))).clone();
+    let broker = || "broker".to_owned();
+    match it.kind {
+        FaultDraw::Kill | FaultDraw::RollingRestart => FaultKind::Kill { host },
+        FaultDraw::CrashAfterCommit => FaultKind::CrashAfterCommit { host: broker() },
+        FaultDraw::Power(remains) | FaultDraw::Blackout(remains) => FaultKind::Power { host, remains },
+        FaultDraw::Pause | FaultDraw::LongPause(_) => FaultKind::Pause { host },
+        FaultDraw::ClockStep(by_ms) => FaultKind::ClockStep { host, by_ms },
+        FaultDraw::ClockDrift(ppm) => FaultKind::ClockDrift { host, ppm },
+        FaultDraw::Partition => FaultKind::Partition { between },
+        FaultDraw::PartitionOneway => {
             let [one, other] = between;
             let (from, to) = if it.back { (other, one) } else { (one, other) };
             FaultKind::PartitionOneway { from, to }
         }
-        FaultDraw::Hold if switches.network => FaultKind::Hold { between },
-        FaultDraw::Loss(percent) if switches.network => FaultKind::Loss { between, percent },
-        FaultDraw::Latency(min_ms, max_ms) if switches.network => FaultKind::Latency { min_ms, max_ms },
-        _ => return None,
-    };
-    Some(FaultSpec { at_ms: drawn.length_ms * it.at / 1_000, for_ms: it.for_ms, kind })
+        FaultDraw::Hold => FaultKind::Hold { between },
+        FaultDraw::Loss(percent) => FaultKind::Loss { between, percent },
+        FaultDraw::Latency(min_ms, max_ms) => FaultKind::Latency { min_ms, max_ms },
+        FaultDraw::Repeat if it.back => FaultKind::Repeat { host: "users".into() },
+        FaultDraw::Repeat => FaultKind::Repeat { host: processor(it, drawn) },
+        FaultDraw::DiskSlow(by_ms) => FaultKind::DiskSlow { host: broker(), by_ms },
+        FaultDraw::DiskFull => FaultKind::DiskFull { host: broker() },
+        FaultDraw::DiskErrors(permille) => FaultKind::DiskErrors { host: broker(), permille },
+    }
+}
+
+/// The hosts that may die.
+fn hosts(drawn: &Drawn) -> Vec<String> {
+    let fixed = ["broker", "api", "notifier"].map(str::to_owned);
+    fixed.into_iter().chain(processors(drawn)).collect()
+}
+
+fn processors(drawn: &Drawn) -> Vec<String> {
+    (1..=drawn.processors).map(|n| format!("processor-{n}")).collect()
+}
+
+fn processor(it: &Fault, drawn: &Drawn) -> String {
+    it.on.get(&processors(drawn)).clone()
 }
 
 /// The pairs of hosts that talk to each other.

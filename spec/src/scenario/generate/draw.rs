@@ -6,8 +6,12 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::assemble;
+use super::family::{FAMILIES, Family};
 use super::policy::{Kind, Small, small};
-use crate::scenario::{Act, Scenario};
+use crate::scenario::{Act, Remains, Scenario};
+
+/// The most tables of jobs of one scenario.
+pub(super) const JOB_TABLES_MAX: usize = 16;
 
 /// What a family of scenarios is about.
 #[derive(Clone, Copy, Debug)]
@@ -53,15 +57,11 @@ pub(super) struct Drawn {
     pub(super) faults: Vec<Fault>,
 }
 
-/// Which families are on at all.
+/// Which misbehaviour of handlers is on at all.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Switches {
     pub(super) hangs: bool,
     pub(super) crashes: bool,
-    pub(super) network: bool,
-    pub(super) deaths: bool,
-    pub(super) pauses: bool,
-    pub(super) clocks: bool,
 }
 
 /// A table of jobs.
@@ -134,36 +134,53 @@ pub(super) enum FaultDraw {
     Loss(u8),
     Latency(u64, u64),
     Kill,
-    Power,
+    CrashAfterCommit,
+    /// Every host but the users' and the world outside, one after the other.
+    RollingRestart,
+    Power(Remains),
+    /// Every host but the users' and the world outside, at once.
+    Blackout(Remains),
     Pause,
+    /// So much longer than another pause that leases run out.
+    LongPause(u64),
     ClockStep(i64),
     ClockDrift(i64),
+    Repeat,
+    DiskSlow(u64),
+    DiskFull,
+    DiskErrors(u16),
 }
 
 /// Scenarios of one family.
 pub(super) fn scenario(focus: Focus) -> impl Strategy<Value = Scenario> {
-    let shape = (1_u32..=4, 1_u32..=6, 5_000_u64..=80_000);
     let five = if focus.five { any::<bool>().boxed() } else { Just(false).boxed() };
-    let parts = (vec(jobs(focus.acts), 1..=16), vec(op(), 0..=6), vec(fault(), 0..=focus.faults_max));
-    let drawn = (five, small(focus.kinds), shape, switches(), parts);
+    let parts = (jobs(focus.acts, JOB_TABLES_MAX), ops(), vec(fault(), 0..=focus.faults_max));
+    let drawn = (five, small(focus.kinds), shape(), switches(), parts);
     drawn.prop_map(move |(five, queues, (processors, slots, length_ms), switches, (jobs, ops, faults))| {
         let drawn = Drawn { five, queues, processors, slots, length_ms, switches, jobs, ops, faults };
         assemble::scenario(focus.name, &drawn)
     })
 }
 
-fn switches() -> impl Strategy<Value = Switches> {
-    any::<[bool; 6]>().prop_map(|[hangs, crashes, network, deaths, pauses, clocks]| Switches {
-        hangs,
-        crashes,
-        network,
-        deaths,
-        pauses,
-        clocks,
-    })
+/// Processors, slots of each, and the play's length.
+pub(super) fn shape() -> impl Strategy<Value = (u32, u32, u64)> {
+    (1_u32..=4, 1_u32..=6, 5_000_u64..=80_000)
 }
 
-fn jobs(acts: &'static [Act]) -> impl Strategy<Value = Jobs> {
+pub(super) fn switches() -> impl Strategy<Value = Switches> {
+    any::<[bool; 2]>().prop_map(|[hangs, crashes]| Switches { hangs, crashes })
+}
+
+/// Up to `tables_max` tables of jobs whose attempts do one of `acts`.
+pub(super) fn jobs(acts: &'static [Act], tables_max: usize) -> impl Strategy<Value = Vec<Jobs>> {
+    vec(table(acts), 1..=tables_max)
+}
+
+pub(super) fn ops() -> impl Strategy<Value = Vec<Op>> {
+    vec(op(), 0..=6)
+}
+
+fn table(acts: &'static [Act]) -> impl Strategy<Value = Jobs> {
     let when = (0_u64..=900, 1_u32..=12, prop_oneof![Just(0), 1_u64..800]);
     let whose = (any::<Index>(), 0_usize..3, 0_u32..4, any::<bool>());
     let again_ms = vec(prop_oneof![Just(0), 1_u64..4_000], 0..=2);
@@ -205,19 +222,18 @@ fn op() -> impl Strategy<Value = Op> {
         .prop_map(|(at, for_ms, act, of, stranger)| Op { at, for_ms, act, of, stranger })
 }
 
+/// A fault of any family.
 fn fault() -> impl Strategy<Value = Fault> {
-    let kind = prop_oneof![
-        3 => Just(FaultDraw::Partition),
-        2 => Just(FaultDraw::PartitionOneway),
-        2 => Just(FaultDraw::Hold),
-        2 => (1_u8..60).prop_map(FaultDraw::Loss),
-        1 => (0_u64..200, 0_u64..1_500).prop_map(|(min_ms, more_ms)| FaultDraw::Latency(min_ms, min_ms + more_ms)),
-        4 => Just(FaultDraw::Kill),
-        5 => Just(FaultDraw::Power),
-        3 => Just(FaultDraw::Pause),
-        3 => (-30_000_i64..30_000).prop_map(FaultDraw::ClockStep),
-        1 => (-80_000_i64..80_000).prop_map(FaultDraw::ClockDrift),
-    ];
+    prop::sample::select(FAMILIES).prop_flat_map(|family| placed(family.kinds()))
+}
+
+/// Faults of one family, at most `count_max`.
+pub(super) fn faults(family: Family, count_max: usize) -> impl Strategy<Value = Vec<Fault>> {
+    vec(placed(family.kinds()), 1..=count_max)
+}
+
+/// Gives a fault its time and its place.
+fn placed(kind: BoxedStrategy<FaultDraw>) -> impl Strategy<Value = Fault> {
     let for_ms = prop_oneof![3 => 100_u64..2_000, 2 => 2_000_u64..15_000];
     (0_u64..=950, for_ms, kind, any::<Index>(), any::<bool>()).prop_map(|(at, for_ms, kind, on, back)| Fault {
         at,

@@ -6,14 +6,16 @@
 
 mod assemble;
 mod draw;
+mod family;
 mod policy;
+mod swarm;
 
-use proptest::strategy::{Strategy, ValueTree};
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::strategy::Strategy;
 
 use super::{Act, Scenario};
 use draw::Focus;
 use policy::Kind;
+pub use swarm::sample;
 
 /// The most jobs that a random scenario enqueues.
 pub const JOBS_MAX: u32 = 120;
@@ -63,15 +65,4 @@ pub fn timeouts() -> impl Strategy<Value = Scenario> {
     let acts = &[Act::Succeed, Act::Hang, Act::Succeed, Act::Fail];
     let kinds = &[Kind::Plain, Kind::DeadLettering];
     draw::scenario(Focus { name: "timeouts", kinds, acts, ..Focus::FAILING })
-}
-
-/// The scenario of a seed, the same for ever with this version: `random-<seed>`.
-pub fn sample(seed: u64) -> Scenario {
-    let mut bytes = [0; 32];
-    bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    let config = Config { failure_persistence: None, ..Config::default() };
-    let tree = scenario().new_tree(&mut TestRunner::new_with_rng(config, rng));
-    let scenario = tree.expect("nothing that is drawn is ever rejected").current();
-    Scenario { name: format!("random-{seed}"), about: format!("The random scenario of seed {seed}."), ..scenario }
 }

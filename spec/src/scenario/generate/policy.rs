@@ -4,6 +4,12 @@ use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+/// The shortest timeout that is drawn: an attempt that succeeds must have time for its effect outside.
+const TIMEOUT_MIN_MS: u64 = 300 + EFFECT_MS;
+
+/// What an effect outside may take where messages are slowest.
+pub(super) const EFFECT_MS: u64 = 1_200;
+
 /// What is special about a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -61,10 +67,31 @@ pub(super) fn small(kinds: &'static [Kind]) -> impl Strategy<Value = Vec<Small>>
     kinds.iter().map(|&kind| one(kind)).collect::<Vec<_>>()
 }
 
+/// As [`small`], with every number at the edge of what is allowed or next to it.
+pub(super) fn smallest(kinds: &'static [Kind]) -> impl Strategy<Value = Vec<Small>> {
+    kinds.iter().map(|&kind| smallest_one(kind)).collect::<Vec<_>>()
+}
+
+fn smallest_one(kind: Kind) -> impl Strategy<Value = Small> {
+    let edges = (1_u32..=2, prop_oneof![Just(0_u64), 1_u64..=20], 1_u32..=2, 1_u64..=50);
+    (one(kind), edges).prop_map(|(small, (least, first_ms, few, short_ms))| Small {
+        attempts: if small.attempts == 0 { 0 } else { least },
+        first_ms,
+        max_factor: 1 + u64::from(few) % 2,
+        timeout_ms: TIMEOUT_MIN_MS,
+        size: least,
+        wait_ms: short_ms,
+        starts: few,
+        per_ms: 200,
+        every_ms: 500,
+        ..small
+    })
+}
+
 fn one(kind: Kind) -> impl Strategy<Value = Small> {
     let priority = prop::sample::select(&["high", "medium", "low", "background"][..]);
     let retries = (priority, 0_u32..=5, prop_oneof![Just(0), 20_u64..600], 1_u64..=6, 0_u32..=20);
-    let limits = (200_u64..3_000, 1_u32..=6, 50_u64..2_000, 1_u32..=6, 200_u64..2_500, 500_u64..5_000);
+    let limits = (TIMEOUT_MIN_MS..4_000, 1_u32..=6, 50_u64..2_000, 1_u32..=6, 200_u64..2_500, 500_u64..5_000);
     (retries, limits).prop_map(move |(retries, limits)| {
         let (priority, attempts, first_ms, max_factor, jitter_percent) = retries;
         let (timeout_ms, size, wait_ms, starts, per_ms, every_ms) = limits;
