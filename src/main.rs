@@ -43,6 +43,7 @@ enum Command {
     Spec(spec::Arguments),
     Check(check::Arguments),
     Sim(sim::Arguments),
+    Replay(sim::rerun::Arguments),
     Serve(serve::Arguments),
     /// The PDF handler's child: a résumé on standard input becomes a PDF on standard output
     #[command(hide = true)]
@@ -68,6 +69,7 @@ fn run(command: Command) -> Result<End, Failure> {
         Command::Spec(arguments) => spec::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
+        Command::Replay(arguments) => sim::rerun::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::RenderPdf => unreachable!("it is run before"),
     }

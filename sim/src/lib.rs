@@ -4,6 +4,7 @@
 //! around them. It gives back the history and a hash over all that happened. The same plan gives the same hash, in any
 //! process. Start one process per run: what libraries keep in globals (task ids, SQLite's and `select!`'s randomness) is then fresh.
 
+pub mod capsule;
 pub mod clock;
 pub mod disk;
 pub mod drain;
@@ -11,6 +12,7 @@ pub mod faults;
 pub mod hazards;
 pub mod hosts;
 pub mod interpose;
+pub mod minimize;
 pub mod network;
 pub mod plan;
 pub mod planted;

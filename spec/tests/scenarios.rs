@@ -102,6 +102,15 @@ fn a_job_with_a_count_becomes_as_many_with_labels_of_their_own() {
 }
 
 #[test]
+fn stated_job_by_job_a_scenario_is_the_same() {
+    for scenario in library() {
+        let explicit = scenario.explicit();
+        assert_eq!(explicit.jobs(), scenario.jobs(), "{}", scenario.name);
+        assert!(explicit.job_specs.iter().all(|spec| spec.count == 1));
+    }
+}
+
+#[test]
 fn the_last_behaviour_repeats() {
     let scenario = read(
         r#"

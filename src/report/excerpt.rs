@@ -13,6 +13,9 @@ use super::tell::tell;
 pub(crate) struct Excerpt {
     /// What was promised and what was seen.
     pub(crate) says: String,
+    /// The kind of event at which it broke, as in a history. Absent when the line is no longer at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) broke_at: Option<String>,
     /// The lines that show it. The last one is where it broke.
     pub(crate) lines: Vec<Line>,
 }
@@ -53,7 +56,9 @@ pub(crate) fn excerpts(verdict: &Verdict, events: &BTreeMap<u64, &Event>) -> Exc
 
 fn excerpt(finding: &Finding, events: &BTreeMap<u64, &Event>) -> Excerpt {
     let lines = finding.lines.iter().map(|&line| told(line, events.get(&line).copied())).collect();
-    Excerpt { says: finding.says.clone(), lines }
+    let last = finding.lines.last().and_then(|line| events.get(line));
+    let broke_at = last.map(|event| event.what.name().to_owned());
+    Excerpt { says: finding.says.clone(), broke_at, lines }
 }
 
 fn told(line: u64, event: Option<&Event>) -> Line {

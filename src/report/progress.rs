@@ -21,6 +21,13 @@ pub(crate) fn seeds(count: u64) -> ProgressBar {
     bar
 }
 
+/// A bar that fills with the seconds that shrinking may take.
+pub(crate) fn trials(seconds: u64) -> ProgressBar {
+    let bar = ProgressBar::new(seconds);
+    bar.set_style(style("  shrinking {bar:28} {elapsed}, at most {len} s"));
+    bar
+}
+
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).expect("the template is well formed");
     style.progress_chars("██░")

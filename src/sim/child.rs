@@ -9,7 +9,6 @@ use std::path::Path;
 use kew_sim::{Plan, Run};
 use kew_spec::check::Checker;
 use kew_spec::history::{Event, Writer};
-use kew_spec::scenario::Scenario;
 use kew_spec::verdict::Verdict;
 
 use super::Arguments;
@@ -20,14 +19,13 @@ use crate::report::{self, excerpt};
 /// The header is the history's line 1.
 const FIRST_LINE: u64 = 2;
 
-/// Runs the seed. Ends well however the clauses stand: the parent reads that from the line.
-pub(super) fn run(arguments: &Arguments, seed: u64, scenario: Option<Scenario>) -> Result<End, Failure> {
-    let plan = Plan::draw(seed, scenario, arguments.planted.clone());
-    let run = kew_sim::run(&plan).map_err(Failure::harness)?;
+/// Runs the plan. Ends well however the clauses stand: the parent reads that from the line.
+pub(super) fn run(arguments: &Arguments, plan: &Plan) -> Result<End, Failure> {
+    let run = kew_sim::run(plan).map_err(Failure::harness)?;
     if let Some(path) = &arguments.history {
         write(path, &run).map_err(|error| Failure::input(format!("write history {}: {error}", path.display())))?;
     }
-    let line = serde_json::to_string(&judge(&plan, &run)).expect("a result has string keys alone");
+    let line = serde_json::to_string(&judge(plan, &run)).expect("a result has string keys alone");
     report::print(&format!("{line}\n"));
     Ok(End::Kept)
 }

@@ -3,7 +3,9 @@
 //! The world is `kew-sim`'s; here are the processes ([`pool`], [`play`]), the sum ([`total`]) and the two ways of
 //! asking: does anything break ([`seeds`]), and is a bug that was planted named ([`planted`]).
 
+mod capsule;
 mod child;
+mod minimize;
 mod planted;
 mod play;
 mod pool;
@@ -11,10 +13,13 @@ mod replay;
 mod seeds;
 mod total;
 
+pub(crate) mod rerun;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
+use kew_sim::Plan;
 use kew_spec::scenario::{self, Scenario};
 
 use crate::outcome::{EXIT_CODES, End, Failure};
@@ -27,6 +32,7 @@ const EXAMPLES: &str = "\
 Examples:
   kew sim                                 try 100 seeds on all cores
   kew sim --seed 37 --history run.jsonl   run one again and keep what happened, for kew check
+  kew sim --minimize                      shrink what breaks to a few jobs and faults
 
 One seed is one world: how many hosts, which faults, which jobs. The same seed gives the same run,
 byte for byte; --twice makes sure of it.";
@@ -69,9 +75,18 @@ pub(crate) struct Arguments {
     /// List the scenarios of the library
     #[arg(long)]
     scenarios: bool,
+    /// Write the run as a capsule, a file that `kew replay` plays again
+    #[arg(long, value_name = "FILE", conflicts_with = "twice")]
+    capsule: Option<PathBuf>,
+    /// Shrink a run that breaks a clause to the few jobs and faults that it takes
+    #[arg(long, conflicts_with = "twice")]
+    minimize: bool,
     /// Run here, in this process, and print one line for the parent
-    #[arg(long, hide = true, requires = "seed")]
+    #[arg(long, hide = true)]
     child: bool,
+    /// With --child, play the plan of this capsule
+    #[arg(long, hide = true, value_name = "FILE")]
+    plan: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -104,13 +119,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
         return Ok(End::Kept);
     }
     refuse_unseeded()?;
+    if let (true, Some(file)) = (arguments.child, &arguments.plan) {
+        return child::run(arguments, &capsule::read(file)?.plan);
+    }
     let scenario = arguments.scenario.as_deref().map(find_scenario).transpose()?;
     let bug = arguments.planted.as_deref().map(planted::find).transpose()?;
     match (arguments.child, arguments.seed, bug) {
-        (true, Some(seed), _) => child::run(arguments, seed, scenario),
+        (true, Some(seed), _) => child::run(arguments, &Plan::draw(seed, scenario, arguments.planted.clone())),
         (_, None, Some(bug)) => planted::run(arguments, bug),
         _ => seeds::run(arguments),
     }
+}
+
+/// What `seed` plays as asked.
+fn plan_of(arguments: &Arguments, seed: u64) -> Result<Plan, Failure> {
+    let scenario = arguments.scenario.as_deref().map(find_scenario).transpose()?;
+    Ok(Plan::draw(seed, scenario, arguments.planted.clone()))
 }
 
 /// Without the flag, tokio's scheduler draws from the operating system's entropy, and no seed can be replayed.

@@ -7,6 +7,7 @@ use kew_spec::verdict::State;
 use serde::Serialize;
 
 use super::Arguments;
+use super::minimize::{self, Minimized};
 use super::seeds::{self, BrokenClause};
 use super::total::Total;
 use crate::outcome::{End, Failure};
@@ -33,6 +34,8 @@ struct Tried<'a> {
     named: bool,
     seeds: usize,
     broken: Vec<BrokenClause<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minimized: Option<&'a Minimized>,
 }
 
 impl From<&Bug> for Listed {
@@ -68,6 +71,7 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
         total.add(played);
         if is_named(&total, bug) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
+    let minimized = seeds::shrink(arguments, &total, Some(bug.clause))?;
     if arguments.json {
         report::print_json(&Tried {
             kew: VERSION,
@@ -75,9 +79,11 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
             named: is_named(&total, bug),
             seeds: total.runs.len(),
             broken: seeds::broken(arguments, &total),
+            minimized: minimized.as_ref(),
         });
     } else {
         report::print(&page(arguments, bug, &total));
+        report::print(&minimized.as_ref().map(minimize::page).unwrap_or_default());
     }
     Ok(End::from(&total.verdict))
 }

@@ -37,16 +37,25 @@ pub(super) struct Played {
 
 /// Plays a seed in a process of its own.
 pub(super) fn play(replay: &Replay<'_>, history: Option<&Path>) -> Result<Played, Failure> {
-    let seed = replay.seed;
-    let failed = |why: String| Failure::harness(format!("run seed {seed}: {why}\nreplay: {replay}"));
-    let program = std::env::current_exe().map_err(|error| failed(format!("find this program: {error}")))?;
+    let failed = |why: String| Failure::harness(format!("run seed {}: {why}\nreplay: {replay}", replay.seed));
+    child(&replay.arguments(), history).map_err(failed)
+}
+
+/// Plays what is in a capsule in a process of its own.
+pub(super) fn play_capsule(file: &Path, history: Option<&Path>) -> Result<Played, Failure> {
+    let failed = |why: String| Failure::harness(format!("run {}: {why}", file.display()));
+    child(&["--plan".into(), file.display().to_string()], history).map_err(failed)
+}
+
+fn child(arguments: &[String], history: Option<&Path>) -> Result<Played, String> {
+    let program = std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
     let mut command = Command::new(program);
-    command.arg("sim").arg("--child").args(replay.arguments()).stdin(Stdio::null());
+    command.arg("sim").arg("--child").args(arguments).stdin(Stdio::null());
     if let Some(history) = history {
         command.arg("--history").arg(history);
     }
-    let output = command.output().map_err(|error| failed(format!("start its process: {error}")))?;
-    read(&output).map_err(failed)
+    let output = command.output().map_err(|error| format!("start its process: {error}"))?;
+    read(&output)
 }
 
 fn read(output: &Output) -> Result<Played, String> {

@@ -7,13 +7,15 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::Instant;
 
+use kew_sim::capsule::Broken;
 use kew_spec::verdict::Verdict;
 use serde::Serialize;
 
+use super::minimize::{self, Minimized};
 use super::play::{Played, play};
 use super::replay::Replay;
 use super::total::{Summary, Total};
-use super::{Arguments, SEEDS, pool};
+use super::{Arguments, SEEDS, plan_of, pool};
 use crate::outcome::{End, Failure};
 use crate::report::excerpt::Excerpt;
 use crate::report::json::VERSION;
@@ -27,6 +29,8 @@ struct Simulated<'a> {
     simulated_ms: u64,
     verdict: &'a Verdict,
     broken: Vec<BrokenClause<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minimized: Option<&'a Minimized>,
     runs: &'a [Summary],
 }
 
@@ -44,11 +48,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
     let seeds = arguments.range(SEEDS)?;
     let started = now();
     let mut total = Total::none();
+    let mut kept = Ok(());
     each(arguments, seeds.clone(), |played| {
+        // One seed has one capsule; of several, the shrunk one is kept.
+        if let (Some(seed), Some(file), false) = (arguments.seed, &arguments.capsule, arguments.minimize) {
+            kept = plan_of(arguments, seed).and_then(|plan| minimize::keep(arguments, file, &plan, &played));
+        }
         total.add(played);
         ControlFlow::Continue(())
     })?;
+    kept?;
     let took_ms = elapsed_ms(started);
+    let minimized = shrink(arguments, &total, None)?;
     if arguments.json {
         report::print_json(&Simulated {
             kew: VERSION,
@@ -56,12 +67,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
             simulated_ms: total.simulated_ms(),
             verdict: &total.verdict,
             broken: broken(arguments, &total),
+            minimized: minimized.as_ref(),
             runs: &total.runs,
         });
     } else {
         report::print(&page(arguments, &seeds, &total, took_ms));
+        report::print(&minimized.as_ref().map(minimize::page).unwrap_or_default());
     }
     Ok(End::from(&total.verdict))
+}
+
+/// Shrinks the run that shows best how `clause` breaks (absent: the first broken one), if that was asked for.
+pub(super) fn shrink(arguments: &Arguments, total: &Total, clause: Option<&str>) -> Result<Option<Minimized>, Failure> {
+    let shown = match clause {
+        Some(clause) => total.shown.get_key_value(clause),
+        None => total.shown.first_key_value(),
+    };
+    let Some((clause, (seed, excerpt))) = shown.filter(|_| arguments.minimize) else { return Ok(None) };
+    let broken = Broken { clause: clause.clone(), at: excerpt.broke_at.clone().unwrap_or_default() };
+    minimize::run(arguments, plan_of(arguments, *seed)?, broken).map(Some)
 }
 
 /// Plays each of `seeds` and hands what it came to to `take`, in order, until it breaks off.

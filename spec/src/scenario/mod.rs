@@ -250,6 +250,12 @@ impl Scenario {
         jobs
     }
 
+    /// The same play with every job stated on its own, so that one can be left out.
+    pub fn explicit(&self) -> Self {
+        let job_specs = self.job_specs.iter().flat_map(JobSpec::one_by_one).collect();
+        Self { job_specs, ..self.clone() }
+    }
+
     /// All users that it names, in order, each once.
     pub fn users(&self) -> Vec<String> {
         let of_ops = self.ops.iter().filter_map(|op| op.user.clone());
@@ -277,6 +283,14 @@ impl JobSpec {
             let again: Vec<_> =
                 again.map(|(job, later_ms)| PlannedJob { at_ms: job.at_ms + later_ms, ..job }).collect();
             std::iter::once(first).chain(again)
+        })
+    }
+
+    /// A specification for each of its jobs.
+    fn one_by_one(&self) -> impl Iterator<Item = Self> + '_ {
+        (0..self.count).map(|n| {
+            let PlannedJob { label, at_ms, key, idempotency_key, .. } = self.planned(n);
+            Self { label, at_ms, key, idempotency_key, count: 1, every_ms: 0, ..self.clone() }
         })
     }
 
