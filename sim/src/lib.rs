@@ -46,6 +46,8 @@ pub struct Run {
     pub simulated_ms: u64,
     /// How many faults the scenario states.
     pub faults: usize,
+    /// How long it took to drain, and might have taken.
+    pub drain: drain::Drain,
     /// What was played.
     pub scenario: Scenario,
 }

@@ -10,7 +10,7 @@ use turmoil::Sim;
 
 use crate::clock::{Clocks, EPOCH_MS};
 use crate::disk::Disk;
-use crate::drain::{Bound, RECOVERY_MS};
+use crate::drain::{Limits, Noted, RECOVERY_MS};
 use crate::faults::{Faults, Hazards, Means};
 use crate::hosts::users::Users;
 use crate::hosts::{SharedNet, api, broker, notifier, outside, processor, users};
@@ -67,11 +67,12 @@ pub(crate) fn scenario_of(seed: u64) -> Scenario {
 pub(crate) fn play(options: &Options) -> Result<Run, Error> {
     let scenario = options.scenario.clone().unwrap_or_else(|| scenario_of(options.seed));
     let shape = Shape::draw(options.seed, &scenario);
-    let bound = Bound::new(&scenario);
+    let (limits, drain) = (Limits::new(&scenario), Noted::default());
+    let bound = limits.bound(&scenario.jobs());
     let recorder = Recorder::default();
     let mut sim = build(options.seed, &shape);
-    let mut faults = populate(&mut sim, options, &scenario, &shape, &bound, &recorder)?;
-    let end_ms = scenario.length_ms() + bound.ms + OVERTIME_MS;
+    let mut faults = populate(&mut sim, options, &scenario, &shape, (limits, &drain), &recorder)?;
+    let end_ms = scenario.length_ms() + bound.ms() + OVERTIME_MS;
     let mut done = false;
     while !done {
         let now_ms = sim.elapsed().as_millis() as u64;
@@ -85,7 +86,7 @@ pub(crate) fn play(options: &Options) -> Result<Run, Error> {
     drop(sim);
     let (history, hash) = recorder.finish();
     let header = header(options.seed, &scenario, &shape);
-    Ok(Run { header, history, hash, simulated_ms, faults: faults.count(), scenario })
+    Ok(Run { header, history, hash, simulated_ms, faults: faults.count(), drain: drain.get(), scenario })
 }
 
 fn build(seed: u64, shape: &Shape) -> Sim<'static> {
@@ -110,7 +111,7 @@ fn populate(
     options: &Options,
     scenario: &Scenario,
     shape: &Shape,
-    bound: &Bound,
+    (limits, drain): (Limits, &Noted),
     recorder: &Recorder,
 ) -> Result<Faults, Error> {
     let seams = Seams::of(options.planted.as_deref())?;
@@ -168,7 +169,7 @@ fn populate(
         hosts.push(setup.host.clone());
         sim.host(setup.host.clone(), move || processor::serve(setup.clone()));
     }
-    let users = Users::new(Arc::new(scenario.clone()), script, recorder.clone(), net, bound.clone());
+    let users = Users::new(Arc::new(scenario.clone()), script, recorder.clone(), net, limits, drain.clone());
     sim.client(users::HOST, users.play());
     let means = Means { hosts, disk, clocks, hazards, recorder: recorder.clone(), latency: shape.latency };
     Ok(Faults::new(means, &scenario.faults))

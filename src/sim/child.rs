@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use kew_sim::{Options, Run};
+use kew_spec::causes::Causes;
 use kew_spec::check::Checker;
 use kew_spec::history::{Event, Writer};
 use kew_spec::scenario::Scenario;
@@ -33,7 +34,7 @@ pub(super) fn run(arguments: &Arguments, seed: u64, scenario: Option<Scenario>) 
 }
 
 fn judge(seed: u64, run: &Run) -> Played {
-    let verdict = check(run);
+    let (verdict, causes) = check(run);
     let named = excerpt::lines_named(&verdict);
     let shown: BTreeMap<_, _> = lines(run).filter(|(line, _)| named.contains(line)).collect();
     Played {
@@ -43,17 +44,20 @@ fn judge(seed: u64, run: &Run) -> Played {
         simulated_ms: run.simulated_ms,
         faults: run.faults as u64,
         events: run.history.len() as u64,
+        drain: run.drain.into(),
+        causes,
         excerpts: excerpt::excerpts(&verdict, &shown),
         verdict,
     }
 }
 
-fn check(run: &Run) -> Verdict {
+fn check(run: &Run) -> (Verdict, Causes) {
     let mut checker = Checker::new(&run.header);
     for (line, event) in lines(run) {
         checker.see(line, event);
     }
-    checker.finish()
+    let causes = checker.causes().unwrap_or_default();
+    (checker.finish(), causes)
 }
 
 fn lines(run: &Run) -> impl Iterator<Item = (u64, &Event)> {

@@ -7,6 +7,7 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::time::Instant;
 
+use kew_spec::causes::Causes;
 use kew_spec::verdict::Verdict;
 use serde::Serialize;
 
@@ -26,6 +27,7 @@ struct Simulated<'a> {
     took_ms: u64,
     simulated_ms: u64,
     verdict: &'a Verdict,
+    redeliveries: &'a Causes,
     broken: Vec<BrokenClause<'a>>,
     runs: &'a [Summary],
 }
@@ -55,6 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
             took_ms,
             simulated_ms: total.simulated_ms(),
             verdict: &total.verdict,
+            redeliveries: &total.causes,
             broken: broken(arguments, &total),
             runs: &total.runs,
         });
@@ -162,6 +165,8 @@ fn page(arguments: &Arguments, seeds: &Range<u64>, total: &Total, took_ms: u64) 
     page.push_str(&terminal::table(&total.verdict));
     page.push('\n');
     page.push_str(&terminal::summary(&total.verdict));
+    page.push_str(&terminal::redeliveries(&total.causes));
+    page.push_str(&total.drained());
     page.push_str(&total.pace(took_ms));
     if arguments.twice {
         page.push_str("  each seed run in two processes: the same, event by event\n");

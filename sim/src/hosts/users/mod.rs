@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use kew_runtime::net::Client;
 use kew_spec::history::Drained;
-use kew_spec::scenario::Scenario;
+use kew_spec::scenario::{PlannedJob, Scenario};
 
 use super::{Result, SharedNet, api, url};
 use crate::clock;
-use crate::drain::Bound;
+use crate::drain::{Drain, Limits, Noted};
 use crate::record::Recorder;
 use crate::script::Script;
 
@@ -49,8 +49,10 @@ pub struct Users {
     pub recorder: Recorder,
     /// Their network.
     pub net: SharedNet,
-    /// How long draining may take.
-    pub bound: Bound,
+    /// What follows for how long draining may take.
+    pub limits: Limits,
+    /// Where it is noted how long it took.
+    pub drain: Noted,
     known: Arc<Mutex<Known>>,
 }
 
@@ -69,8 +71,15 @@ struct Known {
 
 impl Users {
     /// Users of `scenario`.
-    pub fn new(scenario: Arc<Scenario>, script: Script, recorder: Recorder, net: SharedNet, bound: Bound) -> Self {
-        Self { scenario, script, recorder, net, bound, known: Arc::default() }
+    pub fn new(
+        scenario: Arc<Scenario>,
+        script: Script,
+        recorder: Recorder,
+        net: SharedNet,
+        limits: Limits,
+        drain: Noted,
+    ) -> Self {
+        Self { scenario, script, recorder, net, limits, drain, known: Arc::default() }
     }
 
     /// Plays the scenario's part of the users; returns when everything has drained and been read.
@@ -89,28 +98,38 @@ impl Users {
         Ok(())
     }
 
-    /// Waits until nothing is left to do, at most for the bound.
+    /// Waits until nothing is left to do, at most for the bound of what is outstanding once all that has ended is known.
     async fn drain(&self) {
         let began = clock::now_ms();
+        read::open_jobs(self).await;
+        let bound = self.limits.bound(self.outstanding());
         let ok = loop {
-            read::open_jobs(self).await;
             if self.nothing_left() {
                 break true;
             }
-            if self.bound.ms < clock::now_ms() - began {
+            if bound.ms() < clock::now_ms() - began {
                 break false;
             }
             tokio::time::sleep(DRAIN_LOOK).await;
+            read::open_jobs(self).await;
         };
+        self.drain.note(Drain { took_ms: clock::now_ms() - began, bound });
         tokio::time::sleep(SESSIONS_SETTLE).await;
-        self.recorder.see(Drained { ok, bound_ms: self.bound.ms });
+        self.recorder.see(Drained { ok, bound_ms: bound.ms() });
+    }
+
+    /// Every job that may not have ended. One whose enqueue was never answered may be there or not, and counts.
+    fn outstanding(&self) -> Vec<&PlannedJob> {
+        let known = self.known();
+        let ended = |label: &str| known.of_label.get(label).is_some_and(|job| known.ended.contains(job));
+        self.script.values().filter(|job| !ended(&job.label)).collect()
     }
 
     /// Every acknowledged job has ended, but for those whose script never lets them succeed and whose queue never gives up.
     fn nothing_left(&self) -> bool {
         let known = self.known();
         let open = known.jobs.iter().filter(|(job, _)| !known.ended.contains(*job));
-        let mut open = open.filter(|(_, (_, label))| self.script.get(label).is_none_or(|job| self.bound.ends(job)));
+        let mut open = open.filter(|(_, (_, label))| self.script.get(label).is_none_or(|job| self.limits.ends(job)));
         known.asking == 0 && open.next().is_none()
     }
 

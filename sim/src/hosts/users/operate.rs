@@ -23,6 +23,8 @@ struct Call {
     method: Method,
     path: String,
     token: String,
+    /// The job that has its end before it again.
+    redrives: Option<String>,
 }
 
 /// Does `op` at its time.
@@ -49,6 +51,9 @@ async fn send(users: &Users, client: &Client, call: Call) -> bool {
     let reply = client.request(call.method, &call.path, &[], Vec::new(), TIMEOUT).await;
     let (outcome, error) = enqueue::told(reply);
     let refused = outcome == kew_spec::history::Told::Refused;
+    if let (Some(job), false) = (call.redrives, refused) {
+        users.known().ended.remove(&job);
+    }
     users.recorder.see(Reply { op: call.op, outcome, job: None, error });
     !refused
 }
@@ -90,5 +95,6 @@ fn call(users: &Users, it: &OpSpec) -> Option<Call> {
         }
         OpAct::Disconnect | OpAct::Connect => return None,
     };
-    Some(Call { what, op, method, path, token })
+    let redrives = (it.act == OpAct::Redrive).then(|| known(&it.job)).flatten();
+    Some(Call { what, op, method, path, token, redrives })
 }
