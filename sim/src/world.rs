@@ -67,8 +67,9 @@ pub(crate) fn scenario_of(seed: u64) -> Scenario {
 pub(crate) fn play(options: &Options) -> Result<Run, Error> {
     let scenario = options.scenario.clone().unwrap_or_else(|| scenario_of(options.seed));
     let shape = Shape::draw(options.seed, &scenario);
-    let (limits, drain) = (Limits::new(&scenario), Noted::default());
-    let bound = limits.bound(&scenario.jobs());
+    let (limits, drain) = (Limits::new(&scenario, shape.late_ms()), Noted::default());
+    let jobs = scenario.jobs();
+    let bound = limits.bound(&jobs.iter().map(|job| (job, 1)).collect::<Vec<_>>());
     let recorder = Recorder::default();
     let mut sim = build(options.seed, &shape);
     let mut faults = populate(&mut sim, options, &scenario, &shape, (limits, &drain), &recorder)?;

@@ -72,7 +72,8 @@ impl Drained {
         ];
         let parts = parts.into_iter().filter(|(_, ms)| 0 < *ms);
         let parts: Vec<_> = parts.map(|(part, ms)| format!("{part} {}", seconds(ms))).collect();
-        format!("drained in {}, bound {} ({})", seconds(self.took_ms), seconds(self.bound_ms), parts.join(", "))
+        let how = if self.took_ms <= self.bound_ms { "drained in" } else { "not drained after" };
+        format!("{how} {}, bound {} ({})", seconds(self.took_ms), seconds(self.bound_ms), parts.join(", "))
     }
 
     /// How much of the bound it took, in percent.

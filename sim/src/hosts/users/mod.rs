@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use kew_runtime::net::Client;
 use kew_spec::history::Drained;
-use kew_spec::scenario::{PlannedJob, Scenario};
+use kew_spec::scenario::Scenario;
 
 use super::{Result, SharedNet, api, url};
 use crate::clock;
-use crate::drain::{Drain, Limits, Noted};
+use crate::drain::{Drain, Limits, Noted, Outstanding};
 use crate::record::Recorder;
 use crate::script::Script;
 
@@ -65,6 +65,8 @@ struct Known {
     of_label: BTreeMap<String, String>,
     /// Jobs that were seen to be final.
     ended: std::collections::BTreeSet<String>,
+    /// The retries of jobs, as last read.
+    retries: BTreeMap<String, u32>,
     /// Enqueues that are not answered yet, and have not been given up.
     asking: u32,
 }
@@ -102,7 +104,7 @@ impl Users {
     async fn drain(&self) {
         let began = clock::now_ms();
         read::open_jobs(self).await;
-        let bound = self.limits.bound(self.outstanding());
+        let bound = self.limits.bound(&self.outstanding());
         let ok = loop {
             if self.nothing_left() {
                 break true;
@@ -118,11 +120,14 @@ impl Users {
         self.recorder.see(Drained { ok, bound_ms: bound.ms() });
     }
 
-    /// Every job that may not have ended. One whose enqueue was never answered may be there or not, and counts.
-    fn outstanding(&self) -> Vec<&PlannedJob> {
+    /// Every job that may not have ended, and the attempt that is running or due as far as was read. A job whose enqueue
+    /// was never answered may be there or not, and counts.
+    fn outstanding(&self) -> Vec<Outstanding<'_>> {
         let known = self.known();
-        let ended = |label: &str| known.of_label.get(label).is_some_and(|job| known.ended.contains(job));
-        self.script.values().filter(|job| !ended(&job.label)).collect()
+        let job = |label: &str| known.of_label.get(label);
+        let open = self.script.values().filter(|it| !job(&it.label).is_some_and(|job| known.ended.contains(job)));
+        let retries = |label: &str| job(label).and_then(|job| known.retries.get(job)).copied().unwrap_or(0);
+        open.map(|it| (it, retries(&it.label) + 1)).collect()
     }
 
     /// Every acknowledged job has ended, but for those whose script never lets them succeed and whose queue never gives up.

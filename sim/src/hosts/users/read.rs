@@ -123,8 +123,12 @@ pub(super) async fn status(users: &Users, client: &Client, user: &str, job: &str
         Ok(reply) if reply.status.as_u16() == 404 => None,
         _ => return false,
     };
-    if row.as_ref().is_some_and(|row| row.is_final) {
-        users.known().ended.insert(job.to_owned());
+    if let Some(row) = &row {
+        let mut known = users.known();
+        known.retries.insert(job.to_owned(), row.retry_count);
+        if row.is_final {
+            known.ended.insert(job.to_owned());
+        }
     }
     users.recorder.see(StatusRead { job: job.to_owned(), user: user.to_owned(), asked_at, row });
     true
