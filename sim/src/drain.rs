@@ -225,3 +225,72 @@ fn backoff_ms(policy: &Policy, attempt: u32) -> u64 {
         Backoff::None | Backoff::NextTick => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOW: &str = "attempts = [{ do = \"fail\", after_ms = 1000 }]";
+
+    fn scenario(policy: &str, jobs: &str) -> Scenario {
+        let queue = format!("[work]\npriority = \"high\"\ntimeout_ms = 2000\n{policy}\n");
+        let head = "name = \"a\"\nprocessors = 1\nslots = 2\n";
+        let text = format!("{head}queues = '''\n{queue}'''\n{jobs}");
+        Scenario::parse(&text).expect("it is a scenario")
+    }
+
+    fn job(more: &str) -> String {
+        format!("[[job]]\nlabel = \"j-{{n}}\"\nqueue = \"work\"\n{more}\n")
+    }
+
+    /// The bound while all jobs are outstanding whose attempt `next` is due.
+    fn bound(policy: &str, more: &str, next: u32) -> Bound {
+        let scenario = scenario(policy, &job(more));
+        let jobs = scenario.jobs();
+        Limits::new(&scenario, 0).bound(&jobs.iter().map(|job| (job, next)).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_has_ended_is_not_waited_for() {
+        let bound = Limits::new(&scenario("attempts = 3", &job(SLOW)), 0).bound(&[]);
+        assert_eq!(bound, Bound { recovery_ms: RECOVERY_MS, ..Bound::default() });
+        assert_eq!(bound.ms(), RECOVERY_MS);
+    }
+
+    #[test]
+    fn a_chain_is_the_attempts_left_and_the_leases_that_may_be_lost() {
+        assert_eq!(bound("attempts = 3", SLOW, 1).chain_ms, 3 * 1_000 + 2 * 7_000);
+        assert_eq!(bound("attempts = 3", SLOW, 3).chain_ms, 1_000 + 2 * 7_000);
+    }
+
+    #[test]
+    fn work_is_shared_by_the_slots_and_a_rate_limit_stretches_it() {
+        let limited = "attempts = 1\nrate_limit = { starts = 2, per_ms = 500 }";
+        let bound = bound(limited, &format!("count = 10\n{SLOW}"), 1);
+        assert_eq!((bound.work_ms, bound.rate_ms), (10 * 1_000 / 2, 5 * 500));
+    }
+
+    #[test]
+    fn the_two_jobs_of_an_entity_wait_for_each_other() {
+        let chain_ms = |key: &str| {
+            let jobs = format!("count = 5\nkey = \"{key}\"\n{SLOW}");
+            bound("attempts = 1\ndeduplication = \"key\"", &jobs, 1).chain_ms
+        };
+        assert_eq!(chain_ms("a"), 2 * chain_ms("a-{n}"));
+    }
+
+    #[test]
+    fn a_job_that_is_never_in_time_has_no_end_and_neither_has_its_batch() {
+        let ends = |batch: &str, attempts: &str| {
+            let scenario =
+                scenario(&format!("attempts = \"infinite\"\n{batch}"), &(job("") + &job(attempts).replace("j-", "k-")));
+            let limits = Limits::new(&scenario, 0);
+            scenario.jobs().iter().map(|job| limits.ends(job)).collect::<Vec<_>>()
+        };
+        let (late, batch) =
+            ("attempts = [{ do = \"succeed\", after_ms = 2000 }]", "batch = { size = 2, wait_ms = 10 }");
+        assert_eq!(ends("", late), [true, false]);
+        assert_eq!(ends(batch, late), [false, false]);
+        assert_eq!(ends(batch, SLOW), [true, false], "it fails alone");
+    }
+}

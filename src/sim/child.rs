@@ -9,6 +9,7 @@ use std::path::Path;
 use kew_sim::{Options, Run};
 use kew_spec::causes::Causes;
 use kew_spec::check::Checker;
+use kew_spec::coverage;
 use kew_spec::history::{Event, Writer};
 use kew_spec::scenario::Scenario;
 use kew_spec::verdict::Verdict;
@@ -44,6 +45,7 @@ fn judge(seed: u64, run: &Run) -> Played {
         simulated_ms: run.simulated_ms,
         faults: run.faults as u64,
         events: run.history.len() as u64,
+        coverage: coverage::coverage(&run.header, &run.history).into_iter().collect(),
         drain: run.drain.into(),
         causes,
         excerpts: excerpt::excerpts(&verdict, &shown),

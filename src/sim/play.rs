@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use kew_spec::causes::Causes;
+use kew_spec::coverage::Reached;
 use kew_spec::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ pub(super) struct Played {
     pub(super) faults: u64,
     /// How many events the history holds.
     pub(super) events: u64,
+    /// What it reached, and how often.
+    pub(super) coverage: Reached,
     /// How it drained.
     pub(super) drain: Drained,
     /// How often jobs were delivered again, by cause.

@@ -11,6 +11,7 @@ use kew_spec::causes::Causes;
 use kew_spec::verdict::Verdict;
 use serde::Serialize;
 
+use super::coverage::Cell;
 use super::play::{Played, play};
 use super::replay::Replay;
 use super::total::{Summary, Total};
@@ -28,6 +29,7 @@ struct Simulated<'a> {
     simulated_ms: u64,
     verdict: &'a Verdict,
     redeliveries: &'a Causes,
+    coverage: Vec<Cell>,
     broken: Vec<BrokenClause<'a>>,
     runs: &'a [Summary],
 }
@@ -58,11 +60,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
             simulated_ms: total.simulated_ms(),
             verdict: &total.verdict,
             redeliveries: &total.causes,
+            coverage: total.coverage.cells(),
             broken: broken(arguments, &total),
             runs: &total.runs,
         });
     } else {
         report::print(&page(arguments, &seeds, &total, took_ms));
+    }
+    if arguments.coverage && total.verdict.broken().next().is_none() {
+        total.coverage.demand(seeds.end - seeds.start)?;
     }
     Ok(End::from(&total.verdict))
 }
@@ -173,6 +179,9 @@ fn page(arguments: &Arguments, seeds: &Range<u64>, total: &Total, took_ms: u64) 
     }
     if let (Some(_), [run]) = (arguments.seed, total.runs.as_slice()) {
         page.push_str(&format!("  hash {}\n", run.hash));
+    }
+    if arguments.coverage {
+        page.push_str(&total.coverage.page(seeds.end - seeds.start));
     }
     page.push_str(&broken_page(arguments, total));
     page

@@ -6,6 +6,7 @@ use kew_spec::causes::Causes;
 use kew_spec::verdict::Verdict;
 use serde::Serialize;
 
+use super::coverage::Coverage;
 use super::play::{Drained, Played};
 use crate::report::excerpt::Excerpt;
 use crate::report::terminal::{counted, grouped};
@@ -15,6 +16,8 @@ use crate::report::terminal::{counted, grouped};
 pub(super) struct Total {
     /// Counts add up; findings are left out, since lines of different histories mean nothing together.
     pub(super) verdict: Verdict,
+    /// What the runs reached.
+    pub(super) coverage: Coverage,
     /// How often jobs were delivered again, by cause.
     pub(super) causes: Causes,
     /// One entry per run, in the order of the seeds.
@@ -39,13 +42,20 @@ pub(super) struct Summary {
 impl Total {
     /// No run yet.
     pub(super) fn none() -> Self {
-        Self { verdict: Verdict::none(), causes: Causes::default(), runs: Vec::new(), shown: BTreeMap::new() }
+        Self {
+            verdict: Verdict::none(),
+            coverage: Coverage::default(),
+            causes: Causes::default(),
+            runs: Vec::new(),
+            shown: BTreeMap::new(),
+        }
     }
 
     /// Adds a run.
     pub(super) fn add(&mut self, mut played: Played) {
         played.verdict.clauses.iter_mut().for_each(|entry| entry.findings.clear());
         self.verdict.add(&played.verdict);
+        self.coverage.add(played.seed, &played.coverage);
         self.causes.add(&played.causes);
         let broken = played.verdict.broken().map(|entry| entry.clause.clone()).collect();
         for (clause, excerpt) in played.excerpts {
