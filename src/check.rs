@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kew_spec::causes::Causes;
 use kew_spec::check::Checker;
 use kew_spec::history::{self, Event, Header, Reader};
 use kew_spec::verdict::Verdict;
@@ -44,6 +45,8 @@ struct Judged {
     header: Header,
     events: u64,
     verdict: Verdict,
+    /// How often jobs were delivered again, by cause, where that could be seen.
+    causes: Option<Causes>,
     excerpts: Excerpts,
 }
 
@@ -64,8 +67,8 @@ fn judge_file(path: &Path, name: &str) -> Result<Judged, Failure> {
     let unreadable = |error: io::Error| Failure::input(format!("read history {name}: {error}"));
     let file = File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_err(unreadable)?.len();
-    let (header, events, verdict) = judge(BufReader::new(progress::reading(file, bytes)), name)?;
-    let named = excerpt::lines_named(&verdict);
+    let judged = judge(BufReader::new(progress::reading(file, bytes)), name)?;
+    let named = excerpt::lines_named(&judged.verdict);
     let mut shown = BTreeMap::new();
     if let Some(&last) = named.last() {
         let again = Reader::new(BufReader::new(File::open(path).map_err(unreadable)?));
@@ -79,20 +82,21 @@ fn judge_file(path: &Path, name: &str) -> Result<Judged, Failure> {
             }
         }
     }
-    Ok(Judged { header, events, excerpts: excerpts(&verdict, &shown), verdict })
+    Ok(Judged { excerpts: excerpts(&judged.verdict, &shown), ..judged })
 }
 
 /// Standard input cannot be read twice, so a bounded part of it is remembered.
 fn judge_stdin(name: &str) -> Result<Judged, Failure> {
     let kept = Kept::shared();
-    let (header, events, verdict) = judge(Recorded::new(io::stdin().lock(), &kept), name)?;
+    let judged = judge(Recorded::new(io::stdin().lock(), &kept), name)?;
     let kept = kept.borrow();
     let parse = |&line: &u64| Some((line, serde_json::from_slice(kept.line(line)?).ok()?));
-    let shown = excerpt::lines_named(&verdict).iter().filter_map(parse).collect();
-    Ok(Judged { header, events, excerpts: excerpts(&verdict, &shown), verdict })
+    let shown = excerpt::lines_named(&judged.verdict).iter().filter_map(parse).collect();
+    Ok(Judged { excerpts: excerpts(&judged.verdict, &shown), ..judged })
 }
 
-fn judge<R: BufRead>(input: R, name: &str) -> Result<(Header, u64, Verdict), Failure> {
+/// Reads a history to its end. What shows its findings is for the caller to add.
+fn judge<R: BufRead>(input: R, name: &str) -> Result<Judged, Failure> {
     let reader = Reader::new(input).map_err(|error| at_fault(&error, name))?;
     let header = reader.header().clone();
     let mut checker = Checker::new(&header);
@@ -102,7 +106,7 @@ fn judge<R: BufRead>(input: R, name: &str) -> Result<(Header, u64, Verdict), Fai
         checker.see(line, &event);
         events += 1;
     }
-    Ok((header, events, checker.finish()))
+    Ok(Judged { header, events, causes: checker.causes(), verdict: checker.finish(), excerpts: Excerpts::default() })
 }
 
 fn at_fault(error: &history::Error, name: &str) -> Failure {
@@ -120,6 +124,7 @@ fn print_json(name: &str, judged: &Judged) {
         system: &judged.header.system,
         events: judged.events,
         verdict: &judged.verdict,
+        redeliveries: judged.causes.as_ref(),
         excerpts: &judged.excerpts,
     });
 }
@@ -133,6 +138,7 @@ fn page(name: &str, judged: &Judged) -> String {
     page.push_str(&terminal::table(verdict));
     page.push('\n');
     page.push_str(&terminal::summary(verdict));
+    page.push_str(&judged.causes.as_ref().map(terminal::redeliveries).unwrap_or_default());
     for entry in verdict.broken() {
         page.push('\n');
         page.push_str(&terminal::broken(entry, judged.excerpts.get(&entry.clause)));

@@ -41,6 +41,8 @@ pub struct Run {
     pub simulated_ms: u64,
     /// How many faults the scenario states.
     pub faults: usize,
+    /// How long it took to drain, and might have taken.
+    pub drain: drain::Drain,
 }
 
 /// Why a run came to nothing. None of these says anything about the queue's promises.

@@ -9,7 +9,7 @@ use turmoil::Sim;
 
 use crate::clock::{Clocks, EPOCH_MS};
 use crate::disk::Disk;
-use crate::drain::{Bound, RECOVERY_MS};
+use crate::drain::{Limits, Noted, RECOVERY_MS};
 use crate::faults::{Faults, Means};
 use crate::hazards::Hazards;
 use crate::hosts::users::Users;
@@ -24,11 +24,13 @@ const OVERTIME_MS: u64 = 10 * 60_000;
 
 /// Plays one run. It must have its thread for itself.
 pub(crate) fn play(plan: &Plan) -> Result<Run, Error> {
-    let bound = Bound::new(&plan.scenario);
+    let (limits, drain) = (Limits::new(&plan.scenario, plan.shape.late_ms()), Noted::default());
+    let jobs = plan.scenario.jobs();
+    let bound = limits.bound(&jobs.iter().map(|job| (job, 1)).collect::<Vec<_>>());
     let recorder = Recorder::default();
     let mut sim = build(plan);
-    let mut faults = populate(&mut sim, plan, &bound, &recorder)?;
-    let end_ms = plan.scenario.length_ms() + bound.ms + OVERTIME_MS;
+    let mut faults = populate(&mut sim, plan, (limits, &drain), &recorder)?;
+    let end_ms = plan.scenario.length_ms() + bound.ms() + OVERTIME_MS;
     let mut done = false;
     while !done {
         let now_ms = sim.elapsed().as_millis() as u64;
@@ -42,7 +44,7 @@ pub(crate) fn play(plan: &Plan) -> Result<Run, Error> {
     let simulated_ms = sim.elapsed().as_millis() as u64;
     drop(sim);
     let (history, hash) = recorder.finish();
-    Ok(Run { header: header(plan), history, hash, simulated_ms, faults: faults.count() })
+    Ok(Run { header: header(plan), history, hash, simulated_ms, faults: faults.count(), drain: drain.get() })
 }
 
 fn build(plan: &Plan) -> Sim<'static> {
@@ -63,7 +65,12 @@ fn build(plan: &Plan) -> Sim<'static> {
 }
 
 /// Puts all hosts into the world and returns its faults.
-fn populate(sim: &mut Sim<'static>, plan: &Plan, bound: &Bound, recorder: &Recorder) -> Result<Faults, Error> {
+fn populate(
+    sim: &mut Sim<'static>,
+    plan: &Plan,
+    (limits, drain): (Limits, &Noted),
+    recorder: &Recorder,
+) -> Result<Faults, Error> {
     let (scenario, seed) = (&plan.scenario, plan.seed);
     let seams = Seams::of(plan.planted.as_deref())?;
     let net: SharedNet = Arc::new(SimNet::new(recorder.clone()));
@@ -126,7 +133,8 @@ fn populate(sim: &mut Sim<'static>, plan: &Plan, bound: &Bound, recorder: &Recor
         script,
         recorder: recorder.clone(),
         net,
-        bound: bound.clone(),
+        limits,
+        drain: drain.clone(),
         hazards: hazards.clone(),
         late_ms: plan.shape.late_ms(),
         known: Arc::default(),

@@ -93,6 +93,8 @@ catalogue! {
         "retry_count is the number of deliveries begun less one, and 0 before the first."
     "retry/one-owner" Safety Chosen, [Queue]
         "Two deliveries of one job never hold a live lease together, and a settle from a delivery that lost its lease changes nothing."
+    "retry/caused" Safety Chosen, [Queue Handlers Processors]
+        "Every delivery after a job's first has exactly one cause: the attempt before failed or timed out, its lease ran out while the handler was still at work, its processor was lost, a reply was lost (the grant's or the settle's), or the job was redriven."
 
     "backoff/never-early" Safety Line(27), [Queue]
         "No retry starts before its backoff is over."

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::causes::{Cause, Causes};
 use crate::clause::{CLAUSES, Clause};
 
 /// How many findings per clause are kept in full. All are counted.
@@ -104,6 +105,7 @@ impl Verdict {
 #[derive(Debug, Default)]
 pub struct Notes {
     entries: BTreeMap<&'static str, Note>,
+    causes: Causes,
 }
 
 #[derive(Debug, Default)]
@@ -132,6 +134,16 @@ impl Notes {
     /// The clause could not be decided here.
     pub fn inconclusive(&mut self, clause: &'static str) {
         self.entry(clause).inconclusive += 1;
+    }
+
+    /// A job was delivered once more, for this cause or for none.
+    pub fn delivered_again(&mut self, cause: Option<Cause>) {
+        self.causes.count(cause);
+    }
+
+    /// How often jobs were delivered again, by cause.
+    pub fn causes(&self) -> Causes {
+        self.causes
     }
 
     fn entry(&mut self, clause: &'static str) -> &mut Note {

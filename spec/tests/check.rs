@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kew_spec::check::check;
+use kew_spec::causes::Cause;
+use kew_spec::check::{Checker, check};
 use kew_spec::clause::{self, CLAUSES};
 use kew_spec::history::Reader;
 use kew_spec::verdict::{Finding, State, Verdict};
@@ -45,6 +46,21 @@ fn every_family_of_the_catalogue_has_a_test() {
     let named: BTreeSet<&str> = CLAUSES.iter().map(|clause| clause.family()).collect();
     let tested: BTreeSet<&str> = FAMILIES.iter().copied().collect();
     assert_eq!(named, tested);
+}
+
+#[test]
+fn each_delivery_after_the_first_is_counted_for_its_cause() {
+    let text = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/histories/retry/caused.kept.jsonl"));
+    let reader = Reader::new(text.as_bytes()).expect("it has a header");
+    let mut checker = Checker::new(reader.header());
+    for read in reader {
+        let (line, event) = read.expect("it is a history");
+        checker.see(line, &event);
+    }
+    let causes = checker.causes().expect("it tells of queue, handlers and processors");
+    // The last loss, of a settle, led to no further delivery.
+    assert_eq!(Cause::ALL.map(|cause| causes.get(Some(cause))), [1; 6]);
+    assert_eq!((causes.sum(), causes.get(None)), (6, 0));
 }
 
 /// One file: what it is a case of, and how it must come out.

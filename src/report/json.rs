@@ -1,5 +1,6 @@
 //! A verdict as JSON: the verdict itself, and for each broken clause the excerpt that shows it.
 
+use kew_spec::causes::Causes;
 use kew_spec::verdict::Verdict;
 use serde::Serialize;
 
@@ -18,6 +19,9 @@ pub(crate) struct Checked<'a> {
     pub(crate) events: u64,
     /// Per clause how it stands.
     pub(crate) verdict: &'a Verdict,
+    /// How often jobs were delivered again, by cause; absent where the player could not see enough to tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redeliveries: Option<&'a Causes>,
     /// Per broken clause what shows it best.
     pub(crate) excerpts: &'a Excerpts,
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use kew_spec::causes::{Cause, Causes};
 use kew_spec::clause::{self, Clause};
 use kew_spec::verdict::{ClauseVerdict, State, Verdict};
 
@@ -88,6 +89,16 @@ pub(crate) fn summary(verdict: &Verdict) -> String {
         part(BAD, State::Broken, "broken"),
         part(UNSURE, State::NotExercised, "not exercised"),
     )
+}
+
+/// `redeliveries: failed 120 · timed out 30 · …`, or nothing where there were none.
+pub(crate) fn redeliveries(causes: &Causes) -> String {
+    let told = |cause: Cause| format!("{} {}", cause.words(), grouped(causes.get(Some(cause))));
+    let mut parts: Vec<_> = Cause::ALL.into_iter().map(told).collect();
+    if let unexplained @ 1.. = causes.get(None) {
+        parts.push(format!("{BAD}without a cause{BAD:#} {}", grouped(unexplained)));
+    }
+    if causes.sum() == 0 { String::new() } else { format!("  redeliveries: {}\n", parts.join(" · ")) }
 }
 
 /// A broken clause: its text, where it comes from, what was seen, and the excerpt that shows it.

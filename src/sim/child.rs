@@ -7,7 +7,9 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use kew_sim::{Plan, Run};
+use kew_spec::causes::Causes;
 use kew_spec::check::Checker;
+use kew_spec::coverage;
 use kew_spec::history::{Event, Writer};
 use kew_spec::verdict::Verdict;
 
@@ -31,7 +33,7 @@ pub(super) fn run(arguments: &Arguments, plan: &Plan) -> Result<End, Failure> {
 }
 
 fn judge(plan: &Plan, run: &Run) -> Played {
-    let verdict = check(run);
+    let (verdict, causes) = check(run);
     let named = excerpt::lines_named(&verdict);
     let shown: BTreeMap<_, _> = lines(run).filter(|(line, _)| named.contains(line)).collect();
     Played {
@@ -41,17 +43,21 @@ fn judge(plan: &Plan, run: &Run) -> Played {
         simulated_ms: run.simulated_ms,
         faults: run.faults as u64,
         events: run.history.len() as u64,
+        coverage: coverage::coverage(&run.header, &run.history).into_iter().collect(),
+        drain: run.drain.into(),
+        causes,
         excerpts: excerpt::excerpts(&verdict, &shown),
         verdict,
     }
 }
 
-fn check(run: &Run) -> Verdict {
+fn check(run: &Run) -> (Verdict, Causes) {
     let mut checker = Checker::new(&run.header);
     for (line, event) in lines(run) {
         checker.see(line, event);
     }
-    checker.finish()
+    let causes = checker.causes().unwrap_or_default();
+    (checker.finish(), causes)
 }
 
 fn lines(run: &Run) -> impl Iterator<Item = (u64, &Event)> {

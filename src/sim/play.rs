@@ -4,12 +4,15 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use kew_spec::causes::Causes;
+use kew_spec::coverage::Reached;
 use kew_spec::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
 use super::replay::Replay;
 use crate::outcome::Failure;
 use crate::report::excerpt::Excerpts;
+use crate::report::terminal::grouped;
 
 /// How many lines of a dead process's standard error are shown.
 const STDERR_LINES_MAX: usize = 40;
@@ -29,10 +32,62 @@ pub(super) struct Played {
     pub(super) faults: u64,
     /// How many events the history holds.
     pub(super) events: u64,
+    /// What it reached, and how often.
+    pub(super) coverage: Reached,
+    /// How it drained.
+    pub(super) drain: Drained,
+    /// How often jobs were delivered again, by cause.
+    pub(super) causes: Causes,
     /// Per clause how it stands.
     pub(super) verdict: Verdict,
     /// Per broken clause what shows it best.
     pub(super) excerpts: Excerpts,
+}
+
+/// How long a run took to drain once all faults had healed, and what allowed it to take how long.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Drained {
+    /// How long it took.
+    pub(super) took_ms: u64,
+    /// How long it might have taken: the sum of what follows.
+    pub(super) bound_ms: u64,
+    recovery_ms: u64,
+    chain_ms: u64,
+    work_ms: u64,
+    rate_ms: u64,
+}
+
+impl From<kew_sim::drain::Drain> for Drained {
+    fn from(drain: kew_sim::drain::Drain) -> Self {
+        let kew_sim::drain::Bound { recovery_ms, chain_ms, work_ms, rate_ms } = drain.bound;
+        Self { took_ms: drain.took_ms, bound_ms: drain.bound.ms(), recovery_ms, chain_ms, work_ms, rate_ms }
+    }
+}
+
+impl Drained {
+    /// `drained in 12.3 s, bound 80 s (recovery 25 s, longest chain 40 s, work 15 s)`.
+    pub(super) fn told(&self) -> String {
+        let parts = [
+            ("recovery", self.recovery_ms),
+            ("longest chain", self.chain_ms),
+            ("work", self.work_ms),
+            ("rate limits", self.rate_ms),
+        ];
+        let parts = parts.into_iter().filter(|(_, ms)| 0 < *ms);
+        let parts: Vec<_> = parts.map(|(part, ms)| format!("{part} {}", seconds(ms))).collect();
+        let how = if self.took_ms <= self.bound_ms { "drained in" } else { "not drained after" };
+        format!("{how} {}, bound {} ({})", seconds(self.took_ms), seconds(self.bound_ms), parts.join(", "))
+    }
+
+    /// How much of the bound it took, in percent.
+    pub(super) fn percent(&self) -> u64 {
+        100 * self.took_ms / self.bound_ms.max(1)
+    }
+}
+
+/// With one digit below the second: `12.3 s`.
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", grouped(ms / 1_000), ms % 1_000 / 100)
 }
 
 /// Plays a seed in a process of its own.

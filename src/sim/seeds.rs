@@ -8,9 +8,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use kew_sim::capsule::Broken;
+use kew_spec::causes::Causes;
 use kew_spec::verdict::Verdict;
 use serde::Serialize;
 
+use super::coverage::Cell;
 use super::minimize::{self, Minimized};
 use super::play::{Played, play};
 use super::replay::Replay;
@@ -28,6 +30,8 @@ struct Simulated<'a> {
     took_ms: u64,
     simulated_ms: u64,
     verdict: &'a Verdict,
+    redeliveries: &'a Causes,
+    coverage: Vec<Cell>,
     broken: Vec<BrokenClause<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     minimized: Option<&'a Minimized>,
@@ -66,6 +70,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
             took_ms,
             simulated_ms: total.simulated_ms(),
             verdict: &total.verdict,
+            redeliveries: &total.causes,
+            coverage: total.coverage.cells(),
             broken: broken(arguments, &total),
             minimized: minimized.as_ref(),
             runs: &total.runs,
@@ -73,6 +79,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
     } else {
         report::print(&page(arguments, &seeds, &total, took_ms));
         report::print(&minimized.as_ref().map(minimize::page).unwrap_or_default());
+    }
+    if arguments.coverage && total.verdict.broken().next().is_none() {
+        total.coverage.demand(seeds.end - seeds.start)?;
     }
     Ok(End::from(&total.verdict))
 }
@@ -186,12 +195,17 @@ fn page(arguments: &Arguments, seeds: &Range<u64>, total: &Total, took_ms: u64) 
     page.push_str(&terminal::table(&total.verdict));
     page.push('\n');
     page.push_str(&terminal::summary(&total.verdict));
+    page.push_str(&terminal::redeliveries(&total.causes));
+    page.push_str(&total.drained());
     page.push_str(&total.pace(took_ms));
     if arguments.twice {
         page.push_str("  each seed run in two processes: the same, event by event\n");
     }
     if let (Some(_), [run]) = (arguments.seed, total.runs.as_slice()) {
         page.push_str(&format!("  hash {}\n", run.hash));
+    }
+    if arguments.coverage {
+        page.push_str(&total.coverage.page(seeds.end - seeds.start));
     }
     page.push_str(&broken_page(arguments, total));
     page

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kew_spec::causes::Causes;
 use kew_spec::verdict::Verdict;
 use serde::Serialize;
 
-use super::play::Played;
+use super::coverage::Coverage;
+use super::play::{Drained, Played};
 use crate::report::excerpt::Excerpt;
 use crate::report::terminal::{counted, grouped};
 
@@ -14,6 +16,10 @@ use crate::report::terminal::{counted, grouped};
 pub(super) struct Total {
     /// Counts add up; findings are left out, since lines of different histories mean nothing together.
     pub(super) verdict: Verdict,
+    /// What the runs reached.
+    pub(super) coverage: Coverage,
+    /// How often jobs were delivered again, by cause.
+    pub(super) causes: Causes,
     /// One entry per run, in the order of the seeds.
     pub(super) runs: Vec<Summary>,
     /// Per broken clause what shows it best, and in which seed.
@@ -29,19 +35,28 @@ pub(super) struct Summary {
     simulated_ms: u64,
     faults: u64,
     events: u64,
+    pub(super) drain: Drained,
     broken: Vec<String>,
 }
 
 impl Total {
     /// No run yet.
     pub(super) fn none() -> Self {
-        Self { verdict: Verdict::none(), runs: Vec::new(), shown: BTreeMap::new() }
+        Self {
+            verdict: Verdict::none(),
+            coverage: Coverage::default(),
+            causes: Causes::default(),
+            runs: Vec::new(),
+            shown: BTreeMap::new(),
+        }
     }
 
     /// Adds a run.
     pub(super) fn add(&mut self, mut played: Played) {
         played.verdict.clauses.iter_mut().for_each(|entry| entry.findings.clear());
         self.verdict.add(&played.verdict);
+        self.coverage.add(played.seed, &played.coverage);
+        self.causes.add(&played.causes);
         let broken = played.verdict.broken().map(|entry| entry.clause.clone()).collect();
         for (clause, excerpt) in played.excerpts {
             let is_shorter = |(_, shown): &(u64, Excerpt)| excerpt.lines.len() < shown.lines.len();
@@ -56,6 +71,7 @@ impl Total {
             simulated_ms: played.simulated_ms,
             faults: played.faults,
             events: played.events,
+            drain: played.drain,
             broken,
         });
     }
@@ -78,6 +94,20 @@ impl Total {
             counted(faults, "fault"),
             counted(events, "event"),
         )
+    }
+}
+
+impl Total {
+    /// How a run drained, or of several the one that came closest to its bound.
+    pub(super) fn drained(&self) -> String {
+        match self.runs.as_slice() {
+            [run] => format!("  {}\n", run.drain.told()),
+            runs => {
+                let Some(closest) = runs.iter().max_by_key(|run| run.drain.percent()) else { return String::new() };
+                let Summary { drain, seed, .. } = closest;
+                format!("  drained within {} % of the bound at most (seed {seed})\n", drain.percent())
+            }
+        }
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) const BUGS: &[Bug] = &[
             )
         },
     ),
+    bug("settles-dropped", "retry/caused", "Every seventh settle is acknowledged and not done.", |store| {
+        alter::store(store, Dropped::default())
+    }),
     bug("apalis-510-retry-at-once", "backoff/never-early", "A failed job is tried again at once.", |store| {
         alter::store(
             store,
@@ -103,6 +106,21 @@ impl StoreBug for Settles {
             (self.0)(it);
         }
         None
+    }
+}
+
+/// Every seventh settle of a processor goes nowhere; its lease runs out later.
+#[derive(Default)]
+struct Dropped {
+    count: u32,
+}
+
+impl StoreBug for Dropped {
+    fn before(&mut self, command: &mut Command) -> Option<Answer> {
+        let Command::Settle(it) = command else { return None };
+        self.count += u32::from(!matches!(it.outcome, Outcome::Lost(_)));
+        let is_dropped = !matches!(it.outcome, Outcome::Lost(_)) && self.count.is_multiple_of(7);
+        is_dropped.then_some(Answer::Settled { accepted: true })
     }
 }
 

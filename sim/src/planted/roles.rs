@@ -52,6 +52,35 @@ pub(super) const BUGS: &[Bug] = &[
             })
         },
     ),
+    processor("settles-forgotten", "retry/caused", "A processor forgets every seventh settle.", |queue| {
+        let mut count = 0_u32;
+        let forget = move |request: &mut Request| {
+            if let Request::Settle(settlements) = request {
+                count += 1;
+                if count.is_multiple_of(7) {
+                    settlements.clear();
+                }
+            }
+        };
+        alter::queue(queue, forget, |_| {})
+    }),
+    processor(
+        "grants-forgotten",
+        "retry/caused",
+        "A processor forgets every seventh delivery it is granted.",
+        |queue| {
+            let mut count = 0_u32;
+            let forget = move |response: &mut Response| {
+                if let Response::Pulled(pulled) = response {
+                    pulled.deliveries.retain(|_| {
+                        count += 1;
+                        !count.is_multiple_of(7)
+                    });
+                }
+            };
+            alter::queue(queue, |_| {}, forget)
+        },
+    ),
     reader("retry-count-counts-deliveries", "retry/count", "retry_count is the number of deliveries.", |inner| {
         alter::reader(inner, |rows| {
             jobs(rows).filter(|job| job.status != Status::Pending).for_each(|job| job.retry_count += 1);

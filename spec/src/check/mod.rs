@@ -22,6 +22,7 @@ mod timeout;
 
 use std::io::BufRead;
 
+use crate::causes::Causes;
 use crate::history::{self, Event, Header};
 use crate::verdict::{Notes, Verdict};
 use ledger::Ledger;
@@ -84,6 +85,12 @@ impl Checker {
             family.see(&seen, &mut self.notes);
         }
         self.ledger.apply(line, event);
+    }
+
+    /// How often jobs were delivered again so far, by cause; `None` where the player could not see enough to tell.
+    pub fn causes(&self) -> Option<Causes> {
+        let is_seen = !self.needs_unmet.contains(&retry::CAUSED);
+        is_seen.then(|| self.notes.causes())
     }
 
     /// The verdict on all that was read. A clause whose needs the player could not see is not exercised.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{Result, SharedNet, api, url};
 use crate::clock;
-use crate::drain::{Bound, RECOVERY_MS};
+use crate::drain::{Bound, Drain, Limits, Noted, Outstanding, RECOVERY_MS};
 use crate::hazards::Hazards;
 use crate::record::Recorder;
 use crate::script::Script;
@@ -54,8 +54,10 @@ pub struct Users {
     pub recorder: Recorder,
     /// Their network.
     pub net: SharedNet,
-    /// How long draining may take.
-    pub bound: Bound,
+    /// What follows for how long draining may take.
+    pub limits: Limits,
+    /// Where it is noted how long it took.
+    pub drain: Noted,
     /// What struck when.
     pub hazards: Hazards,
     /// How late anything may be that takes a few messages, in milliseconds.
@@ -73,6 +75,8 @@ pub struct Known {
     of_label: BTreeMap<String, String>,
     /// Jobs that were seen to be final, or were told to be.
     ended: std::collections::BTreeSet<String>,
+    /// The retries of jobs, as last read.
+    retries: BTreeMap<String, u32>,
     /// Enqueues that are not answered yet, and have not been given up.
     asking: u32,
     /// The connections of each token.
@@ -92,26 +96,32 @@ impl Users {
         let looking = tokio::task::spawn_local(read::look_around(self.clone()));
         tokio::time::sleep(Duration::from_millis(self.scenario.length_ms() + 1)).await;
         looking.abort();
-        let ok = self.drain().await;
+        let (ok, bound) = self.drain().await;
         self.settle(&sessions).await;
-        self.recorder.see(Drained { ok, bound_ms: self.bound.ms });
+        self.recorder.see(Drained { ok, bound_ms: bound.ms() });
         read::everything(&self).await;
         Ok(())
     }
 
-    /// Waits until nothing is left to do, at most for the bound; whether it came to that.
-    async fn drain(&self) -> bool {
-        let (began, bound) = (Instant::now(), Duration::from_millis(self.bound.ms));
-        for turn in 0.. {
-            read::some_open_jobs(self, turn).await;
+    /// Waits until nothing is left to do, at most for the bound of what is outstanding once all that has ended is known;
+    /// whether it came to that.
+    async fn drain(&self) -> (bool, Bound) {
+        let began = Instant::now();
+        read::open_jobs(self).await;
+        let bound = self.limits.bound(&self.outstanding());
+        let mut turn = 0;
+        let ok = loop {
             if self.nothing_left() {
-                return true;
+                break true;
             }
-            let Some(left) = bound.checked_sub(began.elapsed()) else { return false };
+            let Some(left) = Duration::from_millis(bound.ms()).checked_sub(began.elapsed()) else { break false };
             let wait = DRAIN_LOOK.max(began.elapsed() / DRAIN_LOOK_PART);
             tokio::time::sleep(wait.min(left + Duration::from_millis(1))).await;
-        }
-        unreachable!("time is up before turns are")
+            read::some_open_jobs(self, turn).await;
+            turn += 1;
+        };
+        self.drain.note(Drain { took_ms: began.elapsed().as_millis() as u64, bound });
+        (ok, bound)
     }
 
     /// Waits until whoever is owed word of an end has it: the system has recovered from what struck last, mails have
@@ -125,11 +135,21 @@ impl Users {
         sessions.settle(&self.scenario.users(), from_ms).await;
     }
 
+    /// Every job that may not have ended, and the attempt that is running or due as far as was read. A job whose enqueue
+    /// was never answered may be there or not, and counts.
+    fn outstanding(&self) -> Vec<Outstanding<'_>> {
+        let known = self.known();
+        let job = |label: &str| known.of_label.get(label);
+        let open = self.script.values().filter(|it| !job(&it.label).is_some_and(|job| known.ended.contains(job)));
+        let retries = |label: &str| job(label).and_then(|job| known.retries.get(job)).copied().unwrap_or(0);
+        open.map(|it| (it, retries(&it.label) + 1)).collect()
+    }
+
     /// Every acknowledged job has ended, but for those whose script never lets them succeed and whose queue never gives up.
     fn nothing_left(&self) -> bool {
         let known = self.known();
         let open = known.jobs.iter().filter(|(job, _)| !known.ended.contains(*job));
-        let mut open = open.filter(|(_, (_, label))| self.script.get(label).is_none_or(|job| self.bound.ends(job)));
+        let mut open = open.filter(|(_, (_, label))| self.script.get(label).is_none_or(|job| self.limits.ends(job)));
         known.asking == 0 && open.next().is_none()
     }
 

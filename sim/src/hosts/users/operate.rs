@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use kew_runtime::net::Client;
-use kew_spec::history::{Cancel, Pause, Purge, Redrive, Reply, Resume, What};
+use kew_spec::history::{Cancel, Pause, Purge, Redrive, Reply, Resume, Told, What};
 use kew_spec::scenario::{OpAct, OpSpec};
 
 use super::session::Sessions;
@@ -12,6 +12,9 @@ use super::{OPERATOR, TIMEOUT, Users, enqueue};
 
 /// How often an operation whose job is not there yet is tried: a redrive has to wait until its job has died.
 const TRIES_MAX: u32 = 3;
+
+/// How often an operator tries to resume a queue who is not answered: of a queue that stays paused nothing drains.
+const RESUMES_MAX: u32 = 60;
 
 /// How long to wait before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -23,8 +26,8 @@ struct Call {
     method: Method,
     path: String,
     token: String,
-    /// The job that begins anew by it.
-    redriven: Option<String>,
+    /// The job that has its end before it again.
+    redrives: Option<String>,
 }
 
 /// Does `op` at its time.
@@ -35,27 +38,32 @@ pub(super) async fn operate(users: Users, sessions: Sessions, op: OpSpec) {
         (OpAct::Connect, Some(user)) => return sessions.set(user, true),
         _ => {}
     }
-    for _ in 0..TRIES_MAX {
+    let (tries, again_if) = match op.act {
+        OpAct::Resume => (RESUMES_MAX, Told::Unknown),
+        _ => (TRIES_MAX, Told::Refused),
+    };
+    for _ in 0..tries {
         let Some(call) = call(&users, &op) else { return };
         let client = users.client(&call.token);
-        if send(&users, &client, call).await {
+        if send(&users, &client, call).await != again_if {
             return;
         }
         tokio::time::sleep(RETRY_AFTER).await;
     }
 }
 
-/// Sends it; true unless it was refused.
-async fn send(users: &Users, client: &Client, call: Call) -> bool {
+/// Sends it.
+async fn send(users: &Users, client: &Client, call: Call) -> Told {
     users.recorder.see(call.what);
     let reply = client.request(call.method, &call.path, &[], Vec::new(), TIMEOUT).await;
     let (outcome, error) = enqueue::told(reply);
-    let refused = outcome == kew_spec::history::Told::Refused;
-    if let (false, Some(job)) = (refused, call.redriven) {
-        users.known().ended.remove(&job);
+    if let (Some(job), Told::Ok | Told::Unknown) = (call.redrives, outcome) {
+        let mut known = users.known();
+        known.ended.remove(&job);
+        known.retries.remove(&job);
     }
     users.recorder.see(Reply { op: call.op, outcome, job: None, error });
-    !refused
+    outcome
 }
 
 /// The call that `it` makes; none if its job was never acknowledged.
@@ -95,6 +103,6 @@ fn call(users: &Users, it: &OpSpec) -> Option<Call> {
         }
         OpAct::Disconnect | OpAct::Connect => return None,
     };
-    let redriven = if it.act == OpAct::Redrive { known(&it.job) } else { None };
-    Some(Call { what, op, method, path, token, redriven })
+    let redrives = (it.act == OpAct::Redrive).then(|| known(&it.job)).flatten();
+    Some(Call { what, op, method, path, token, redrives })
 }

@@ -93,6 +93,14 @@ pub(super) async fn some_open_jobs(users: &Users, turn: usize) {
     stream::iter(chosen).map(read).buffer_unordered(READS_MAX).for_each(|_| async {}).await;
 }
 
+/// Reads every open job.
+pub(super) async fn open_jobs(users: &Users) {
+    let read = |(job, user): (String, String)| async move {
+        status(users, &users.client(&user), &user, &job).await;
+    };
+    stream::iter(open(users)).for_each_concurrent(READS_MAX, read).await;
+}
+
 fn open(users: &Users) -> Vec<(String, String)> {
     let known = users.known();
     let open = known.jobs.iter().filter(|(job, _)| !known.ended.contains(*job));
@@ -133,8 +141,12 @@ pub(super) async fn status(users: &Users, client: &Client, user: &str, job: &str
         Ok(reply) if reply.status.as_u16() == 404 => None,
         _ => return false,
     };
-    if row.as_ref().is_some_and(|row| row.is_final) {
-        users.known().ended.insert(job.to_owned());
+    if let Some(row) = &row {
+        let mut known = users.known();
+        known.retries.insert(job.to_owned(), row.retry_count);
+        if row.is_final {
+            known.ended.insert(job.to_owned());
+        }
     }
     users.recorder.see(StatusRead { job: job.to_owned(), user: user.to_owned(), asked_at, row });
     true

@@ -2,9 +2,11 @@
 //!
 //! Deliveries are counted by the grants seen, whatever number the queue gives them.
 
+mod caused;
 mod count;
 mod limits;
 mod owner;
+mod reach;
 
 use std::collections::BTreeSet;
 
@@ -12,11 +14,15 @@ use super::ledger::{Ledger, Live};
 use super::{Family, Seen};
 use crate::verdict::Notes;
 
+/// The clause that redeliveries are counted for.
+pub(super) const CAUSED: &str = "retry/caused";
+
 #[derive(Default)]
 pub(super) struct Retry {
     limits: limits::Limits,
     count: count::Count,
     owner: owner::Owner,
+    caused: caused::Caused,
 }
 
 impl Family for Retry {
@@ -24,6 +30,7 @@ impl Family for Retry {
         self.limits.see(seen, notes);
         self.count.see(seen, notes);
         self.owner.see(seen, notes);
+        self.caused.see(seen, notes);
     }
 }
 

@@ -1,0 +1,176 @@
+//! `retry/caused`: every delivery after a job's first is put down to exactly one cause, and one that cannot be is a breach.
+//!
+//! How an attempt ended tells most causes. A lost one is looked into: its processor was gone; or its handler was still at
+//! work when the lease ran out; or the handler was done in time, or never began, and then a message must have been lost,
+//! which needs something that was in its way. The cases exclude each other in this order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::reach::Reach;
+use super::{CAUSED, ToldOnce};
+use crate::causes::Cause;
+use crate::check::Seen;
+use crate::check::ledger::{Attempt, Live};
+use crate::history::{AttemptOutcome, Finished, Granted, Lease, Settled, Started, Then, What};
+use crate::verdict::Notes;
+
+#[derive(Default)]
+pub(super) struct Caused {
+    reach: Reach,
+    /// The handlers of open jobs, by job and attempt.
+    runs: BTreeMap<String, BTreeMap<u32, Run>>,
+    /// Of open jobs whose last attempt was lost, why.
+    lost: BTreeMap<String, Option<Cause>>,
+    told: ToldOnce,
+}
+
+/// What is known of a handler: the lines that speak of it, and when it was done.
+struct Run {
+    lines: Vec<u64>,
+    finished_at: Option<u64>,
+}
+
+impl Caused {
+    pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
+        self.reach.see(seen.event.at, &seen.event.what);
+        match &seen.event.what {
+            What::Started(it) => self.start(seen, it),
+            What::Finished(it) => self.finish(seen, it),
+            What::Granted(it) => it.jobs.iter().for_each(|lease| self.grant(seen, it, lease, notes)),
+            What::Settled(it) if it.accepted => self.settle(seen, it, notes),
+            What::Cancelled(it) => self.forget(&it.job),
+            What::Purged(it) => self.forget(&it.job),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, seen: &Seen<'_>, it: &Started) {
+        for given in &it.jobs {
+            let leased = seen.ledger.live.get(&given.job).and_then(Live::leased);
+            if leased.is_some_and(|attempt| attempt.number == given.attempt) {
+                let run = Run { lines: vec![seen.line], finished_at: None };
+                self.runs.entry(given.job.clone()).or_default().insert(given.attempt, run);
+            }
+        }
+    }
+
+    fn finish(&mut self, seen: &Seen<'_>, it: &Finished) {
+        for ended in &it.jobs {
+            let run = self.runs.get_mut(&ended.job).and_then(|runs| runs.get_mut(&ended.attempt));
+            if let Some(run) = run {
+                run.lines.push(seen.line);
+                run.finished_at = Some(seen.event.at);
+            }
+        }
+    }
+
+    fn settle(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
+        let live = seen.ledger.live.get(&it.job);
+        let attempt = live.and_then(Live::leased).filter(|attempt| attempt.number == it.attempt);
+        if let (Some(live), Some(attempt), AttemptOutcome::Lost) = (live, attempt, it.outcome) {
+            let cause = self.lose(seen, it.clock, &it.job, live, attempt, notes);
+            self.lost.insert(it.job.clone(), cause);
+        }
+        if let Some(runs) = self.runs.get_mut(&it.job) {
+            runs.remove(&it.attempt);
+        }
+        if !matches!(it.then, Some(Then::RetryAt(_))) {
+            self.forget(&it.job);
+        }
+    }
+
+    fn forget(&mut self, job: &str) {
+        self.runs.remove(job);
+        self.lost.remove(job);
+    }
+
+    /// Judges the loss of `attempt` at the queue's time `clock`.
+    fn lose(
+        &self,
+        seen: &Seen<'_>,
+        clock: u64,
+        job: &str,
+        live: &Live,
+        attempt: &Attempt,
+        notes: &mut Notes,
+    ) -> Option<Cause> {
+        notes.exercised(CAUSED);
+        let run = self.runs.get(job).and_then(|runs| runs.get(&attempt.number));
+        let cause = self.why_lost(seen, clock, attempt, run);
+        cause
+            .map_err(|why| {
+                let Attempt { number, processor, granted_at, .. } = attempt;
+                let says = format!(
+                    "attempt {number} of {job} ({}), granted to {processor} at {granted_at}, was lost at clock {clock} \
+                     without a cause: {why}",
+                    live.queue,
+                );
+                let of_run = run.into_iter().flat_map(|run| run.lines.iter().copied());
+                let lines: BTreeSet<u64> = live.lines_and(seen.line).into_iter().chain(of_run).collect();
+                notes.broken(CAUSED, says, lines.into_iter().collect());
+            })
+            .ok()
+    }
+
+    fn why_lost(&self, seen: &Seen<'_>, clock: u64, attempt: &Attempt, run: Option<&Run>) -> Result<Cause, String> {
+        let slack = seen.ledger.slack();
+        let Attempt { processor, granted_at, lease_until, .. } = attempt;
+        if !self.reach.is_up_since(processor, *granted_at) {
+            return Ok(Cause::ProcessorLost);
+        }
+        if clock + slack.clock_error_ms < *lease_until {
+            return Err(format!("its lease held until clock {lease_until}"));
+        }
+        let ran_out = seen.ledger.calm.at(*lease_until).min(seen.event.at);
+        let done = match run {
+            Some(Run { finished_at: None, .. }) => return Ok(Cause::LeaseRanOut),
+            Some(Run { finished_at: Some(at), .. }) if ran_out <= at + slack.late_ms => return Ok(Cause::LeaseRanOut),
+            Some(Run { finished_at: Some(at), .. }) => format!("its handler was done at {at}"),
+            None => "its handler never began".into(),
+        };
+        if self.reach.was_in_the_way(processor, *granted_at, slack.recovery_ms) {
+            return Ok(Cause::ReplyLost);
+        }
+        Err(format!("{done}, the processor was up, and nothing was in the way between it and the queue"))
+    }
+
+    /// A delivery that is its job's first needs no cause.
+    fn grant(&mut self, seen: &Seen<'_>, it: &Granted, lease: &Lease, notes: &mut Notes) {
+        let Some(live) = seen.ledger.live.get(&lease.job) else {
+            return self.grant_ended(seen, lease, notes);
+        };
+        let Some(last) = live.attempts.last() else {
+            if 0 < live.deliveries {
+                notes.exercised(CAUSED);
+                notes.delivered_again(Some(Cause::Redriven));
+            }
+            return;
+        };
+        let cause = match last.end.as_ref().map(|end| end.outcome) {
+            Some(AttemptOutcome::Failed) => Some(Cause::Failed),
+            Some(AttemptOutcome::TimedOut) => Some(Cause::TimedOut),
+            Some(AttemptOutcome::Lost) => self.lost.remove(&lease.job).flatten(),
+            Some(AttemptOutcome::Completed | AttemptOutcome::Cancelled) => {
+                let says =
+                    format!("{} was delivered again after its attempt {} had ended well", lease.job, last.number);
+                self.told.broken(CAUSED, &lease.job, says, live.lines_and(seen.line), notes);
+                None
+            }
+            None => self.lose(seen, it.clock, &lease.job, live, last, notes),
+        };
+        if cause.is_some() && last.end.is_some() {
+            notes.exercised(CAUSED);
+        }
+        notes.delivered_again(cause);
+        self.runs.remove(&lease.job);
+    }
+
+    /// What was never enqueued is `job/no-phantom`'s.
+    fn grant_ended(&mut self, seen: &Seen<'_>, lease: &Lease, notes: &mut Notes) {
+        let Some(end) = seen.ledger.ended.get(&lease.job) else { return };
+        notes.exercised(CAUSED);
+        notes.delivered_again(None);
+        let says = format!("{} was delivered again after the job had {}", lease.job, end.how.words());
+        self.told.broken(CAUSED, &lease.job, says, vec![end.line, seen.line], notes);
+    }
+}
