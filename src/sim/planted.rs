@@ -6,9 +6,9 @@ use kew_sim::planted::{self, Bug};
 use kew_spec::verdict::State;
 use serde::Serialize;
 
-use super::Arguments;
 use super::seeds::{self, BrokenClause};
 use super::total::Total;
+use super::{Arguments, show};
 use crate::outcome::{End, Failure};
 use crate::report;
 use crate::report::json::VERSION;
@@ -68,6 +68,7 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
         total.add(played);
         if is_named(&total, bug) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
+    show::report(arguments, &total, Some(bug.clause))?;
     if arguments.json {
         report::print_json(&Tried {
             kew: VERSION,
@@ -78,6 +79,7 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
         });
     } else {
         report::print(&page(arguments, bug, &total));
+        report::print(&show::told(arguments));
     }
     Ok(End::from(&total.verdict))
 }

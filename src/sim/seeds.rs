@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::play::{Played, play};
 use super::replay::Replay;
 use super::total::{Summary, Total};
-use super::{Arguments, SEEDS, pool};
+use super::{Arguments, SEEDS, pool, show};
 use crate::outcome::{End, Failure};
 use crate::report::excerpt::Excerpt;
 use crate::report::json::VERSION;
@@ -49,6 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
         ControlFlow::Continue(())
     })?;
     let took_ms = elapsed_ms(started);
+    show::report(arguments, &total, None)?;
     if arguments.json {
         report::print_json(&Simulated {
             kew: VERSION,
@@ -60,6 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
         });
     } else {
         report::print(&page(arguments, &seeds, &total, took_ms));
+        report::print(&show::told(arguments));
     }
     Ok(End::from(&total.verdict))
 }
