@@ -12,7 +12,7 @@ use super::{Arguments, show};
 use crate::outcome::{End, Failure};
 use crate::report;
 use crate::report::json::VERSION;
-use crate::report::terminal::counted;
+use crate::report::terminal::{self, counted};
 
 /// A planted bug must be named within so many seeds.
 const SEEDS_MAX: u64 = 200;
@@ -79,7 +79,7 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
         });
     } else {
         report::print(&page(arguments, bug, &total));
-        report::print(&show::told(arguments));
+        report::print(&terminal::written(arguments.report.as_deref()));
     }
     Ok(End::from(&total.verdict))
 }

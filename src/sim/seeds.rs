@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
         });
     } else {
         report::print(&page(arguments, &seeds, &total, took_ms));
-        report::print(&show::told(arguments));
+        report::print(&terminal::written(arguments.report.as_deref()));
     }
     Ok(End::from(&total.verdict))
 }

@@ -1,7 +1,7 @@
 //! The page of `--report`: the verdict on all runs, and one run in full. That run is played again for its history, since
 //! runs hand over no more than their verdicts.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::outcome::Failure;
 use crate::report::html::{self, Across, Elsewhere, Page};
 use crate::report::terminal::counted;
 
-/// Writes the page where one is asked for. With a `clause`, the run that shows that clause best is preferred.
+/// Writes the page where one is asked for. It opens with `clause`, in the run that shows it best, if it is broken.
 pub(super) fn report(arguments: &Arguments, total: &Total, clause: Option<&str>) -> Result<(), Failure> {
     let (Some(path), Some(seed)) = (&arguments.report, best(total, clause)) else { return Ok(()) };
     let replay = seeds::replay(arguments, seed);
@@ -23,23 +23,19 @@ pub(super) fn report(arguments: &Arguments, total: &Total, clause: Option<&str>)
     let history = folder.path().join("history.jsonl");
     let played = play(&replay, Some(&history))?;
     let (header, events) = read(&history)?;
-    let page = html::page(&Page {
+    let page = Page {
         title: &title(arguments, seed),
         subtitle: &subtitle(arguments, total),
         replay: Some(&replay.to_string()),
         header: &header,
         events: &events,
+        left_out: 0,
         verdict: &played.verdict,
+        opening: clause,
         across: across(arguments, total),
         coverage: None,
-    });
-    write(path, &page)
-}
-
-/// What is said of the page on the terminal.
-pub(super) fn told(arguments: &Arguments) -> String {
-    let path = arguments.report.as_ref();
-    path.map(|path| format!("\n  report: {}\n", path.display())).unwrap_or_default()
+    };
+    html::write(path, &page)
 }
 
 /// The seed whose excerpt is the shortest; the first one where nothing is broken.
@@ -59,10 +55,6 @@ fn read(path: &Path) -> Result<(Header, Vec<(u64, Event)>), Failure> {
     Ok((header, events.map_err(|error| failed(&error))?))
 }
 
-fn write(path: &Path, page: &str) -> Result<(), Failure> {
-    fs::write(path, page).map_err(|error| Failure::input(format!("write report {}: {error}", path.display())))
-}
-
 fn title(arguments: &Arguments, seed: u64) -> String {
     match &arguments.planted {
         Some(bug) => format!("{bug} · seed {seed}"),
@@ -72,7 +64,7 @@ fn title(arguments: &Arguments, seed: u64) -> String {
 
 fn subtitle(arguments: &Arguments, total: &Total) -> String {
     let bug = arguments.planted.as_deref().and_then(|name| planted::list().find(|bug| bug.name == name));
-    let bug = bug.map(|bug| format!("A bug is planted: {}", bug.about));
+    let bug = bug.map(|bug| format!("Planted bug: {}", bug.about));
     let seeds = (1 < total.runs.len()).then(|| format!("One of {}.", counted(total.runs.len() as u64, "seed")));
     bug.into_iter().chain(seeds).collect::<Vec<_>>().join(" ")
 }

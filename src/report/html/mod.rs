@@ -6,6 +6,9 @@ mod embed;
 mod timeline;
 mod verdict;
 
+use std::fs;
+use std::path::Path;
+
 use kew_spec::history::{Event, Header};
 use kew_spec::verdict::Verdict;
 use serde::Serialize;
@@ -14,6 +17,7 @@ use self::timeline::Timeline;
 use self::verdict::Family;
 use super::excerpt::Excerpt;
 use super::json::VERSION;
+use crate::outcome::Failure;
 
 /// What a page shows.
 pub(crate) struct Page<'a> {
@@ -27,8 +31,12 @@ pub(crate) struct Page<'a> {
     pub(crate) header: &'a Header,
     /// The run's history: its events, each with its line.
     pub(crate) events: &'a [(u64, Event)],
+    /// How many events of the history are not among them.
+    pub(crate) left_out: u64,
     /// The verdict on that history.
     pub(crate) verdict: &'a Verdict,
+    /// The clause to open the page with; absent, the one that is shown with the fewest lines.
+    pub(crate) opening: Option<&'a str>,
     /// Set where the run is one of many.
     pub(crate) across: Option<Across<'a>>,
     /// What the play came by, each with how often.
@@ -71,9 +79,17 @@ struct Data<'a> {
     scenario: Option<&'a str>,
     seed: Option<u64>,
     runs: u64,
+    left_out: u64,
+    opening: Option<&'a str>,
     families: Vec<Family<'a>>,
     coverage: Option<&'a [(String, u64)]>,
     timeline: Timeline<'a>,
+}
+
+/// Writes the page to a file.
+pub(crate) fn write(path: &Path, page: &Page<'_>) -> Result<(), Failure> {
+    let written = fs::write(path, self::page(page));
+    written.map_err(|error| Failure::input(format!("write report {}: {error}", path.display())))
 }
 
 /// The page. The same input gives the same bytes.
@@ -89,6 +105,8 @@ pub(crate) fn page(page: &Page<'_>) -> String {
         scenario: header.scenario.as_deref(),
         seed: header.seed,
         runs: page.across.as_ref().map_or(1, |across| across.runs),
+        left_out: page.left_out,
+        opening: page.opening,
         families: verdict::families(page.verdict, page.across.as_ref()),
         coverage: page.coverage,
         timeline: timeline::timeline(events),

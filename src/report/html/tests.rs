@@ -42,7 +42,9 @@ fn made() -> String {
         replay: None,
         header: &header,
         events: &events,
+        left_out: 0,
         verdict: &verdict,
+        opening: None,
         across: None,
         coverage: Some(&coverage),
     })

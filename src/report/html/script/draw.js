@@ -58,7 +58,8 @@ function draw(context) {
   context.restore();
   drawAxis(context);
   drawPins(context);
-  drawGutter(context, rows, set);
+  drawGutter(context, rows);
+  drawScroll(context);
 }
 
 // The time axis.
@@ -190,7 +191,7 @@ function drawJob(context, row) {
   for (const [begins, ends] of job.waits) drawWait(context, begins, ends, y);
   for (const lease of leasesByJob[row.job]) drawLease(context, row, lease);
   drawMarks(context, row, new Set());
-  if (job.end) {
+  if (job.end && view.from <= job.to && job.to <= view.to) {
     const how = job.end === "dead-letter" ? { sign: "box", colour: "red" } : OUTCOMES[job.end];
     glyph(context, how.sign, xOf(job.to) + 8, y, 4.4, colours[how.colour]);
   }
@@ -318,9 +319,13 @@ function drawArrows(context, set) {
   const seen = arrows.filter(([, from, to]) => events[to].at >= view.from && events[from].at <= view.to);
   const mine = set.size ? seen.filter(([, , to]) => isFollowed(events[to].jobs, set)) : seen;
   const all = seen.length <= ARROWS_MAX;
+  const drawn = new Set();
   for (const arrow of all ? seen : mine.length <= ARROWS_MAX ? mine : []) {
-    const strong = set.size === 0 || isFollowed(events[arrow[2]].jobs, set);
-    drawArrow(context, rowOf, arrow, strong ? 0.75 : 0.14);
+    const strength = set.size === 0 ? 0.5 : isFollowed(events[arrow[2]].jobs, set) ? 0.75 : 0.14;
+    // A batch's arrows lie on each other; drawn once they are no darker than others.
+    const key = [arrow[0], strength, ...arrow.slice(1).flatMap((index) => [events[index].lane, Math.round(xOf(events[index].at))])].join();
+    if (!drawn.has(key)) drawArrow(context, rowOf, arrow, strength);
+    drawn.add(key);
   }
 }
 
@@ -458,7 +463,7 @@ function drawPins(context) {
   });
 }
 
-function drawGutter(context, rows, set) {
+function drawGutter(context, rows) {
   context.fillStyle = colours.surface;
   context.fillRect(0, 0, GUTTER, view.height);
   context.fillStyle = colours.line;
@@ -467,7 +472,7 @@ function drawGutter(context, rows, set) {
   context.beginPath();
   context.rect(0, top(), GUTTER - 1, view.height - top());
   context.clip();
-  for (const row of rows) drawName(context, row, set);
+  for (const row of rows) drawName(context, row);
   context.restore();
   context.fillStyle = colours.line;
   context.fillRect(0, top() - 1, GUTTER, 1);
@@ -483,15 +488,43 @@ function drawName(context, row) {
     context.fillText(row.text.toUpperCase(), 14, y + 2);
     return;
   }
+  if (row.type === "lane") drawLaneName(context, lanes[row.lane], y);
+  else drawJobName(context, row, y);
+}
+
+function drawLaneName(context, { name, group }, y) {
   context.font = `12px ${colours.font}`;
   context.fillStyle = colours.ink;
-  if (row.type === "lane") {
-    context.fillText(lanes[row.lane].name, 14, y, GUTTER - 22);
-    return;
-  }
-  const job = jobs[row.job];
-  context.fillText(short(job.id), 14, y - 6, GUTTER - 22);
+  context.fillText(name, 14, y, GUTTER - 22);
+  if (group !== "users" || name === "users") return;
   context.font = `10px ${colours.font}`;
   context.fillStyle = colours.dim;
-  context.fillText(job.queue, 14, y + 7, GUTTER - 22);
+  context.textAlign = "right";
+  context.fillText("user", GUTTER - 10, y);
+}
+
+/** The end of a job's id, and its queue beside it, or under it where there is room. */
+function drawJobName(context, row, y) {
+  const { id, queue } = jobs[row.job];
+  context.font = `${row.narrow ? 11 : 12}px ${colours.font}`;
+  context.fillStyle = row.narrow ? colours.dim : colours.ink;
+  context.fillText(short(id), 14, row.narrow ? y : y - 6, GUTTER - 22);
+  const beside = 20 + context.measureText(short(id)).width;
+  context.font = `10px ${colours.font}`;
+  context.fillStyle = row.narrow ? colours.faint : colours.dim;
+  if (row.narrow) context.fillText(queue, beside, y, Math.max(GUTTER - beside - 8, 10));
+  else context.fillText(queue, 14, y + 7, GUTTER - 22);
+}
+
+/** How far the rows are scrolled, at the right edge. */
+function drawScroll(context) {
+  const room = view.height - top();
+  if (view.layout.height <= room) return;
+  const part = room / view.layout.height;
+  context.fillStyle = colours.faint;
+  context.globalAlpha = 0.6;
+  context.beginPath();
+  context.roundRect(view.width - 6, top() + view.scroll * part + 2, 4, Math.max(room * part - 4, 12), 2);
+  context.fill();
+  context.globalAlpha = 1;
 }

@@ -1,6 +1,6 @@
 // Where things stand: which rows there are, how high each is, and in which track of its row a bar lies.
 
-const GUTTER = 148;
+const GUTTER = 164;
 const AXIS = 26;
 const PINS = 20;
 const TRACK = 15;
@@ -39,7 +39,10 @@ function laneHeight(lane) {
   return Math.min(tracksByLane[lane], 8) * TRACK + 7;
 }
 
-/** The rows from top to bottom: the jobs that are followed, then the hosts. */
+/** With more jobs than these the rest get rows only when they are followed. */
+const JOBS_MAX = 5000;
+
+/** The rows from top to bottom: the jobs that are followed, the hosts, and all other jobs in narrower rows. */
 function layOut(followed) {
   const rows = [];
   let y = 0;
@@ -51,17 +54,21 @@ function layOut(followed) {
   for (const job of followed) add({ type: "job", job, events: byJob[job] }, Math.min(tracksByJob[job], 6) * TRACK + 15);
   if (followed.length) add({ type: "heading", text: "hosts" }, 24);
   lanes.forEach((_, lane) => add({ type: "lane", lane, events: byLane[lane] }, laneHeight(lane)));
-  return { rows, height: y + 6 };
+  const others = jobs.map((_, job) => job).filter((job) => !followed.includes(job)).slice(0, JOBS_MAX);
+  if (others.length) add({ type: "heading", text: followed.length ? "other jobs" : "jobs" }, 26);
+  for (const job of others) add({ type: "job", job, events: [], narrow: true }, Math.min(tracksByJob[job], 6) * TRACK + 4);
+  return { rows, height: y + 10 };
 }
 
 /** The top of a bar in a row. */
 function trackTop(row, track) {
-  const tracks = Math.floor((row.height - 7) / TRACK);
-  return row.y + 4 + Math.min(track, tracks - 1) * TRACK;
+  const tracks = Math.floor((row.height - 4) / TRACK);
+  return row.y + (row.narrow ? 2 : 4) + Math.min(track, tracks - 1) * TRACK;
 }
 
 /** How high in its row an event stands. */
 function spotY(row, event) {
+  if (row.narrow) return row.y + row.height / 2;
   if (row.type === "job") return row.y + row.height - 6;
   const mark = marks[event.index];
   if (event.kind === "started" || event.kind === "finished") {

@@ -17,8 +17,9 @@ function facts() {
   const seen = data.player ? `${data.system} seen by ${data.player}` : data.system;
   const list = [seen, data.scenario && `scenario ${data.scenario}`, `${duration(end - begin)} long`];
   list.push(counted(jobs.length, "job"), counted(faults.length, "fault"), counted(events.length, "event"));
+  if (data.left_out) list.push(`${counted(data.left_out, "event")} of the history not shown`);
   if (drained) {
-    const bound = `${seconds(drained.bound_ms, 1)} s`;
+    const bound = `${grouped(Math.round(drained.bound_ms / 100) / 10)} s`;
     list.push(drained.ok ? `drained within its bound of ${bound}` : `not drained within ${bound}`);
   }
   return list.filter(Boolean);
@@ -39,6 +40,15 @@ function showCoverage() {
   const rows = data.coverage.map(([name, count]) => element("tr", { className: count ? "" : "never" },
     element("td", { text: name }), element("td", { className: "count", text: count ? grouped(count) : "never" })));
   byId("coverage").querySelector("tbody").replaceChildren(...rows);
+}
+
+function showNothingBroken() {
+  const kept = clauses.filter((clause) => clause.state === "kept").length;
+  const tried = data.runs > 1 ? `${counted(data.runs, "run")} put` : "this run put";
+  byId("clause").replaceChildren(
+    element("h2", {}, glyphElement("check", "teal"), element("span", { text: "Nothing is broken" })),
+    element("p", { className: "text", text: `All ${counted(kept, "clause")} that ${tried} to the test were kept. Choose one to see what it promises.` }));
+  showFinding(null);
 }
 
 /** What the signs mean; of events and faults those that this run has. */
@@ -83,9 +93,9 @@ const wanted = clauses.find((clause) => `#${clause.id}` === decodeURIComponent(l
 /** What is shown first: of the clauses that this run broke the one with the shortest finding. */
 const shortestFirst = clauses.filter((clause) => clause.findings.length)
   .sort((one, other) => one.findings[0].lines.length - other.findings[0].lines.length);
-const first = wanted ?? shortestFirst[0] ?? clauses.find((clause) => clause.state === "broken");
+const opening = clauses.find((clause) => clause.id === data.opening && clause.findings.length);
+const first = wanted ?? opening ?? shortestFirst[0] ?? clauses.find((clause) => clause.state === "broken");
 if (first) choose(first);
-else {
-  byId("clause").replaceChildren(element("p", { className: "dim", text: "Choose a clause to see what it promises." }));
-  showFinding(null);
-}
+else showNothingBroken();
+// The page opens where it will stand; only later moves are for the eye to follow.
+arrive();

@@ -24,7 +24,7 @@ function drawNow() {
   draw(fitted(canvas));
   drawOverview(fitted(overview));
   document.getElementById("range").textContent =
-    `${seconds(view.from)} – ${seconds(view.to)} s · ${duration(view.to - view.from)}`;
+    `${seconds(Math.max(view.from, begin))} – ${seconds(Math.min(view.to, end))} s · ${duration(view.to - view.from)}`;
 }
 
 /** The context of a canvas whose pixels are those of the screen. */
@@ -60,16 +60,31 @@ function setRange(from, to) {
 }
 
 let moving = 0;
+let destination = null;
+/** Ends a move where it is. */
+function stop() {
+  cancelAnimationFrame(moving);
+  destination = null;
+}
+
+/** Ends a move at its end. */
+function arrive() {
+  if (destination) setRange(...destination);
+  stop();
+}
+
 /** Goes to a range, in a few frames so that the eye can follow. */
 function goTo(from, to) {
-  cancelAnimationFrame(moving);
-  if (reducedMotion.matches) return setRange(from, to);
+  stop();
+  destination = [from, to];
+  if (reducedMotion.matches) return arrive();
   const [from0, to0, started] = [view.from, view.to, performance.now()];
   const frame = (now) => {
     const part = Math.min(Math.max((now - started) / 260, 0), 1);
     const eased = 1 - (1 - part) ** 3;
     setRange(from0 + (from - from0) * eased, to0 + (to - to0) * eased);
     if (part < 1) moving = requestAnimationFrame(frame);
+    else destination = null;
   };
   moving = requestAnimationFrame(frame);
 }
@@ -79,10 +94,12 @@ function goToAll() {
 }
 
 function zoom(factor, around = (view.from + view.to) / 2) {
+  stop();
   setRange(around - (around - view.from) * factor, around + (view.to - around) * factor);
 }
 
 function pan(part) {
+  stop();
   const by = (view.to - view.from) * part;
   setRange(view.from + by, view.to + by);
 }
@@ -258,7 +275,7 @@ function point(x, y) {
   const isSame = target?.event === view.hover?.event && target?.bar === view.hover?.bar && target?.fault === view.hover?.fault;
   view.hover = target;
   showTip(target, x, y);
-  canvas.style.cursor = target ? "pointer" : x < GUTTER ? "default" : "grab";
+  canvas.style.cursor = target || (x < GUTTER && rowAt(y)?.type === "job") ? "pointer" : x < GUTTER ? "default" : "grab";
   if (!isSame) redraw();
 }
 
@@ -273,7 +290,9 @@ function click(x, y) {
 
 function clickName(y) {
   const row = rowAt(y);
-  if (row?.type === "job") follow(view.followed.filter((job) => job !== row.job));
+  if (row?.type !== "job") return;
+  if (row.narrow) followAlso([row.job]);
+  else follow(view.followed.filter((job) => job !== row.job));
 }
 
 function followAlso(list) {
@@ -303,7 +322,6 @@ canvas.addEventListener("pointermove", (event) => {
   dragged += Math.abs(now.x - before.x) + Math.abs(now.y - before.y);
   if (dragged < 4) return undefined;
   if (pointers.size === 2) return pinch(event.pointerId, before, now);
-  cancelAnimationFrame(moving);
   showTip(null);
   view.hover = null;
   canvas.style.cursor = "grabbing";
@@ -334,7 +352,6 @@ canvas.addEventListener("pointerleave", () => {
 
 canvas.addEventListener("wheel", (event) => {
   event.preventDefault();
-  cancelAnimationFrame(moving);
   const unit = event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1;
   const [dx, dy] = [event.deltaX * unit, event.deltaY * unit];
   const { x, y } = placeIn(event);
@@ -448,7 +465,7 @@ function overviewMove(event) {
 }
 overview.addEventListener("pointerdown", (event) => {
   overview.setPointerCapture(event.pointerId);
-  cancelAnimationFrame(moving);
+  stop();
   overviewMove(event);
 });
 overview.addEventListener("pointermove", (event) => {

@@ -100,8 +100,10 @@ function findingParts(clause) {
   if (clause.findings.length) {
     const more = clause.broken_here - clause.findings.length;
     return [
-      element("div", { className: "findings", id: "findings" }, ...clause.findings.map((finding, i) => findingButton(clause, finding, i)),
-        more > 0 ? element("p", { className: "dim", text: `and ${counted(more, "time")} more` }) : null),
+      element("div", { className: "findings" }, element("p", { id: "says" }),
+        clause.findings.length < 2 ? null : element("div", { className: "numbers", id: "findings", role: "group", ariaLabel: "Findings" },
+          ...clause.findings.map((finding, i) => findingButton(clause, finding, i)),
+          more > 0 ? element("span", { className: "dim", text: `of ${grouped(clause.broken_here)}` }) : null)),
       element("ol", { className: "excerpt", id: "excerpt" }),
     ];
   }
@@ -109,7 +111,8 @@ function findingParts(clause) {
 }
 
 function findingButton(clause, finding, i) {
-  const button = element("button", { type: "button", className: "finding", text: brief(finding.says), title: finding.says });
+  const button = element("button", { type: "button", className: "finding", text: i + 1, title: finding.says });
+  button.setAttribute("aria-label", `Finding ${i + 1}: ${finding.says}`);
   button.addEventListener("click", () => chooseFinding(clause, i));
   return button;
 }
@@ -117,6 +120,7 @@ function findingButton(clause, finding, i) {
 function chooseFinding(clause, i) {
   const finding = clause.findings[i];
   document.querySelectorAll("#findings .finding").forEach((button, at) => button.setAttribute("aria-pressed", String(at === i)));
+  Object.assign(document.getElementById("says"), { textContent: brief(finding.says), title: finding.says });
   document.getElementById("excerpt").replaceChildren(...excerptLines(finding));
   showFinding(finding);
 }
