@@ -6,12 +6,21 @@ const TEMPLATE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
 
 /// One program in several files, in this order; they share one scope.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 17] = [
     include_str!("script/data.js"),
     include_str!("script/glyphs.js"),
     include_str!("script/lanes.js"),
     include_str!("script/draw.js"),
-    include_str!("script/timeline.js"),
+    include_str!("script/ground.js"),
+    include_str!("script/bars.js"),
+    include_str!("script/messages.js"),
+    include_str!("script/finding.js"),
+    include_str!("script/frame.js"),
+    include_str!("script/move.js"),
+    include_str!("script/follow.js"),
+    include_str!("script/point.js"),
+    include_str!("script/input.js"),
+    include_str!("script/overview.js"),
     include_str!("script/verdict.js"),
     include_str!("script/search.js"),
     include_str!("script/main.js"),

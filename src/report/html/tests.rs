@@ -115,3 +115,38 @@ fn every_clause_of_the_catalogue_is_in_the_table() {
         assert_eq!(clause(&data, known.id)["text"], known.text);
     }
 }
+
+#[test]
+fn a_clause_that_another_run_broke_comes_with_its_excerpt_and_replay() {
+    let (header, events, verdict) = judged();
+    let mut all = verdict.clone();
+    all.add(&verdict);
+    let entry = all.clauses.iter_mut().find(|entry| entry.clause == "batch/size").expect("it is in the catalogue");
+    (entry.state, entry.broken) = (kew_spec::verdict::State::Broken, 3);
+    let excerpt = Excerpt { says: "a batch of 101".into(), lines: Vec::new() };
+    let shown = ["batch/size", "retry/one-owner"].map(|clause| Elsewhere {
+        clause,
+        run: "seed 7".into(),
+        replay: "kew sim --seed 7".into(),
+        excerpt: &excerpt,
+    });
+    let page = page(&Page {
+        title: "",
+        subtitle: "",
+        replay: None,
+        header: &header,
+        events: &events,
+        left_out: 0,
+        verdict: &verdict,
+        opening: None,
+        across: Some(Across { runs: 2, verdict: &all, shown: shown.into() }),
+        coverage: None,
+    });
+    let data = data(&page);
+    let elsewhere = clause(&data, "batch/size");
+    assert_eq!((&elsewhere["state"], &elsewhere["broken"]), (&"broken".into(), &3.into()), "counts are of all runs");
+    assert_eq!(elsewhere["elsewhere"]["replay"], "kew sim --seed 7");
+    let here = clause(&data, "retry/one-owner");
+    assert_eq!(here["elsewhere"], Value::Null, "what this run shows needs no other");
+    assert_eq!(here["findings"].as_array().map(Vec::len), Some(1));
+}

@@ -63,7 +63,8 @@ function glyphElement(name, colour, hollow = false) {
   const shape = element.firstChild;
   shape.setAttribute("d", GLYPHS[name] ?? STROKES[name] ?? STROKES.other);
   const filled = name in GLYPHS && !hollow;
-  shape.setAttribute("style", filled ? `fill:var(--${colour})` : `fill:none;stroke:var(--${colour});stroke-width:.3`);
+  element.style.color = `var(--${colour})`;
+  shape.setAttribute("style", filled ? "fill:currentColor" : "fill:none;stroke:currentColor;stroke-width:.3");
   return element;
 }
 

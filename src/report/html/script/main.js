@@ -51,14 +51,24 @@ function showNothingBroken() {
   showFinding(null);
 }
 
+const BARS = {
+  handler: "a handler at work",
+  lease: "a lease",
+  down: "lost; a processor that is down",
+  wait: "waits for its retry",
+  open: "a session is open",
+};
+
 /** What the signs mean; of events and faults those that this run has. */
 function showLegend() {
   const item = (sign, colour, says, hollow) => element("span", {}, glyphElement(sign, colour, hollow), says);
   const kinds = new Set(events.map((event) => event.kind));
-  const group = (name, items) => items.length && element("div", {}, element("strong", { text: name }), ...items);
+  for (const edge of ["started", "finished", "processor", "session"]) kinds.delete(edge);
+  const group = (name, items) => items.length && element("div", {}, element("strong", { text: name }), element("div", {}, ...items));
   const parts = [
     group("Events", Object.entries(MARKS).filter(([kind]) => kinds.has(kind)).map(([, mark]) => item(mark.sign, mark.colour, mark.says))),
     group("Attempts", Object.values(OUTCOMES).map((how) => item(how.sign, how.colour, how.says))),
+    group("Bars", [...Object.entries(BARS)].map(([kind, says]) => element("span", {}, element("i", { className: `sample ${kind}` }), says))),
     group("Faults", [...new Set(faults.map((fault) => fault.kind))].map((kind) => item(kind, faultColour(kind), kind))),
     group("Hollow", [item("up", "ink", "acknowledged", true), item("up", "amber", "reply lost", true), item("dot", "ink", "joined a job that was there", true), item("square", "amber", "came too late, refused", true)]),
   ];

@@ -74,14 +74,19 @@ search.addEventListener("keydown", (event) => {
   }
 });
 
+/** So many chips fit beside the other controls. */
+const CHIPS_MAX = 4;
+
 function showFollowed() {
-  const chips = view.followed.map((index) => {
+  const chips = view.followed.slice(0, CHIPS_MAX).map((index) => {
     const job = jobs[index];
     const chip = element("button", { type: "button", className: "chip", title: `${job.id} (${job.queue}): no longer follow` }, short(job.id), element("span", { text: "×" }));
     chip.setAttribute("aria-label", `No longer follow job ${job.id}`);
     chip.addEventListener("click", () => follow(view.followed.filter((other) => other !== index)));
     return chip;
   });
+  const more = view.followed.length - chips.length;
+  if (more > 0) chips.push(element("span", { className: "dim", text: `and ${more} more` }));
   if (chips.length > 1) {
     const none = element("button", { type: "button", className: "small", text: "Follow none" });
     none.addEventListener("click", () => follow([]));

@@ -65,8 +65,12 @@ function countOf(clause) {
 /** Shows a clause, and its first finding on the timeline. */
 function choose(clause) {
   chosen = clause;
+  const list = document.querySelector(".clauses");
   for (const button of document.querySelectorAll("#families button")) {
-    button.setAttribute("aria-current", String(button.dataset.clause === clause.id));
+    const isIt = button.dataset.clause === clause.id;
+    button.setAttribute("aria-current", String(isIt));
+    // Not where the list is a part of the page, which would be moved away from what was chosen.
+    if (isIt && list.scrollHeight > list.clientHeight) button.scrollIntoView({ block: "nearest" });
   }
   showClause(clause);
   if (clause.findings.length) chooseFinding(clause, 0);

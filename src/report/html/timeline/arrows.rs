@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kew_spec::history::{Event, Reply, Settled, Then, Told, What};
+use kew_spec::history::{Event, Notified, Reply, Settled, Then, Told, Via, What};
 use serde::Serialize;
 
 /// From one event to another.
@@ -86,7 +86,10 @@ impl<'a> Open<'a> {
                 self.finished.extend(finished.jobs.iter().map(|ended| ((ended.job.as_str(), ended.attempt), i)));
             }
             What::Settled(settled) => self.settle(i, settled),
-            What::Notified(told) => self.arrow(Message::Tell, self.ended.get(told.job.as_str()).copied(), i),
+            // A mail is a job of its own and comes when that job has run.
+            What::Notified(Notified { job, via: Via::Websocket, .. }) => {
+                self.arrow(Message::Tell, self.ended.get(job.as_str()).copied(), i);
+            }
             What::Stored(stored) => {
                 let started = stored.jobs.first().and_then(|job| self.started.get(job.as_str()).copied());
                 self.arrow(Message::Store, started, i);

@@ -122,3 +122,6 @@ fn end(event: usize, seen: &Event) -> Option<End> {
 fn on_players_clock(time: u64, clock: u64, at: u64) -> u64 {
     at.saturating_add(time).saturating_sub(clock)
 }
+
+#[cfg(test)]
+mod tests;
