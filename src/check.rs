@@ -1,27 +1,29 @@
 //! `kew check`: judges a history, whoever wrote it. It streams: of the history it keeps what the checkers need, and
 //! reads the few lines that findings name a second time.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use kew_spec::causes::Causes;
 use kew_spec::check::Checker;
-use kew_spec::history::{self, Event, Header, Reader};
+use kew_spec::history::{self, Header, Reader};
 use kew_spec::verdict::Verdict;
 
 use crate::outcome::{EXIT_CODES, End, Failure};
 use crate::recent::{Kept, Recorded};
 use crate::report::excerpt::{self, Excerpts};
+use crate::report::html::{self, Page};
 use crate::report::json::{Checked, VERSION};
 use crate::report::{self, progress, terminal};
+use crate::shown::Shown;
 
 const EXAMPLES: &str = "\
 Examples:
   kew check history.jsonl             judge a file
   my-queue-test | kew check -         judge what a program writes
+  kew check h.jsonl --report h.html   and look at it in a browser
 
 The format is one JSON object a line; docs/history.md describes it.";
 
@@ -35,6 +37,9 @@ The format is one JSON object a line; docs/history.md describes it.";
 pub(crate) struct Arguments {
     /// The history, or - for standard input
     history: PathBuf,
+    /// Write a page to look at: the verdict, and the history event by event on a timeline
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Print the verdict as JSON
     #[arg(long)]
     json: bool,
@@ -44,80 +49,89 @@ pub(crate) struct Arguments {
 struct Judged {
     header: Header,
     events: u64,
+    last_line: u64,
     verdict: Verdict,
     /// How often jobs were delivered again, by cause, where that could be seen.
     causes: Option<Causes>,
-    excerpts: Excerpts,
 }
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
     let is_stdin = arguments.history.as_os_str() == "-";
     let name = if is_stdin { "standard input".into() } else { arguments.history.display().to_string() };
-    let judged = if is_stdin { judge_stdin(&name)? } else { judge_file(&arguments.history, &name)? };
+    let (judged, shown) = if is_stdin { judge_stdin(arguments, &name)? } else { judge_file(arguments, &name)? };
+    let excerpts = excerpt::excerpts(&judged.verdict, &shown.by_line());
+    if let Some(path) = &arguments.report {
+        html::write(path, &report_page(&name, &judged, &shown))?;
+    }
     if arguments.json {
-        print_json(&name, &judged);
+        print_json(&name, &judged, &excerpts);
     } else {
-        report::print(&page(&name, &judged));
+        report::print(&page(&name, &judged, &excerpts));
+        report::print(&terminal::written(arguments.report.as_deref()));
     }
     Ok(End::from(&judged.verdict))
 }
 
-fn judge_file(path: &Path, name: &str) -> Result<Judged, Failure> {
+fn judge_file(arguments: &Arguments, name: &str) -> Result<(Judged, Shown), Failure> {
     let unreadable = |error: io::Error| Failure::input(format!("read history {name}: {error}"));
-    let file = File::open(path).map_err(unreadable)?;
+    let open = || File::open(&arguments.history).map_err(unreadable);
+    let file = open()?;
     let bytes = file.metadata().map_err(unreadable)?.len();
     let judged = judge(BufReader::new(progress::reading(file, bytes)), name)?;
-    let named = excerpt::lines_named(&judged.verdict);
-    let mut shown = BTreeMap::new();
-    if let Some(&last) = named.last() {
-        let again = Reader::new(BufReader::new(File::open(path).map_err(unreadable)?));
-        for read in again.map_err(|error| at_fault(&error, name))? {
+    let mut shown = to_show(arguments, &judged);
+    if !shown.lines().is_empty() {
+        let again = Reader::new(BufReader::new(open()?)).map_err(|error| at_fault(&error, name))?;
+        for read in again {
             let (line, event) = read.map_err(|error| at_fault(&error, name))?;
-            if named.contains(&line) {
-                shown.insert(line, event);
-            }
-            if last <= line {
+            shown.give(line, event);
+            if shown.lines().end() <= &line {
                 break;
             }
         }
     }
-    Ok(Judged { excerpts: excerpts(&judged.verdict, &shown), ..judged })
+    Ok((judged, shown))
 }
 
 /// Standard input cannot be read twice, so a bounded part of it is remembered.
-fn judge_stdin(name: &str) -> Result<Judged, Failure> {
+fn judge_stdin(arguments: &Arguments, name: &str) -> Result<(Judged, Shown), Failure> {
     let kept = Kept::shared();
     let judged = judge(Recorded::new(io::stdin().lock(), &kept), name)?;
     let kept = kept.borrow();
-    let parse = |&line: &u64| Some((line, serde_json::from_slice(kept.line(line)?).ok()?));
-    let shown = excerpt::lines_named(&judged.verdict).iter().filter_map(parse).collect();
-    Ok(Judged { excerpts: excerpts(&judged.verdict, &shown), ..judged })
+    let mut shown = to_show(arguments, &judged);
+    for line in shown.lines().filter(|line| shown.wants(*line)).collect::<Vec<_>>() {
+        let event = kept.line(line).and_then(|text| serde_json::from_slice(text).ok());
+        event.into_iter().for_each(|event| shown.give(line, event));
+    }
+    Ok((judged, shown))
 }
 
-/// Reads a history to its end. What shows its findings is for the caller to add.
+fn to_show(arguments: &Arguments, judged: &Judged) -> Shown {
+    match arguments.report {
+        Some(_) => Shown::for_page(&judged.verdict, judged.last_line),
+        None => Shown::for_excerpts(&judged.verdict),
+    }
+}
+
 fn judge<R: BufRead>(input: R, name: &str) -> Result<Judged, Failure> {
     let reader = Reader::new(input).map_err(|error| at_fault(&error, name))?;
     let header = reader.header().clone();
     let mut checker = Checker::new(&header);
-    let mut events = 0;
+    let (mut events, mut last_line) = (0, 0);
     for read in reader {
         let (line, event) = read.map_err(|error| at_fault(&error, name))?;
         checker.see(line, &event);
         events += 1;
+        last_line = line;
     }
-    Ok(Judged { header, events, causes: checker.causes(), verdict: checker.finish(), excerpts: Excerpts::default() })
+    Ok(Judged { header, events, last_line, causes: checker.causes(), verdict: checker.finish() })
 }
 
 fn at_fault(error: &history::Error, name: &str) -> Failure {
     Failure::input(format!("read history {name}: line {}: {}", error.line, error.message))
 }
 
-fn excerpts(verdict: &Verdict, shown: &BTreeMap<u64, Event>) -> Excerpts {
-    excerpt::excerpts(verdict, &shown.iter().map(|(&line, event)| (line, event)).collect())
-}
-
-fn print_json(name: &str, judged: &Judged) {
+fn print_json(name: &str, judged: &Judged, excerpts: &Excerpts) {
     report::print_json(&Checked {
         kew: VERSION,
         history: name,
@@ -125,11 +139,11 @@ fn print_json(name: &str, judged: &Judged) {
         events: judged.events,
         verdict: &judged.verdict,
         redeliveries: judged.causes.as_ref(),
-        excerpts: &judged.excerpts,
+        excerpts,
     });
 }
 
-fn page(name: &str, judged: &Judged) -> String {
+fn page(name: &str, judged: &Judged, excerpts: &Excerpts) -> String {
     let verdict = &judged.verdict;
     let player = Some(&judged.header.player).filter(|player| !player.is_empty());
     let seen_by = player.map(|player| format!(", seen by {player}")).unwrap_or_default();
@@ -141,8 +155,23 @@ fn page(name: &str, judged: &Judged) -> String {
     page.push_str(&judged.causes.as_ref().map(terminal::redeliveries).unwrap_or_default());
     for entry in verdict.broken() {
         page.push('\n');
-        page.push_str(&terminal::broken(entry, judged.excerpts.get(&entry.clause)));
+        page.push_str(&terminal::broken(entry, excerpts.get(&entry.clause)));
         page.push_str(&terminal::others(entry));
     }
     page
+}
+
+fn report_page<'a>(name: &'a str, judged: &'a Judged, shown: &'a Shown) -> Page<'a> {
+    Page {
+        title: name,
+        subtitle: "",
+        replay: None,
+        header: &judged.header,
+        events: &shown.events,
+        left_out: judged.events - shown.events.len() as u64,
+        verdict: &judged.verdict,
+        opening: None,
+        across: None,
+        coverage: None,
+    }
 }

@@ -9,6 +9,7 @@ mod outcome;
 mod recent;
 mod report;
 mod serve;
+mod shown;
 mod sim;
 mod spec;
 

@@ -113,6 +113,21 @@ fn standard_input_is_judged_like_a_file() {
 }
 
 #[test]
+fn a_history_from_a_file_and_from_standard_input_makes_the_same_page() {
+    let folder = folder(&format!("{KEPT}{RESURRECTED}"));
+    let made = check_in(folder.path(), &["--report", "file.html"]);
+    assert!(page(&made).contains("report: file.html"), "the page's name is printed");
+    let mut kew = kew(&["check", "-", "--report", "stdin.html"]);
+    let history = std::fs::File::open(folder.path().join("history.jsonl")).expect("the history is there");
+    let status = kew.current_dir(folder.path()).stdin(history).stdout(Stdio::null()).status().expect("kew runs");
+    assert_eq!(status.code(), Some(1));
+    let read = |name| std::fs::read_to_string(folder.path().join(name)).expect("the page is written");
+    let [file, stdin] = ["file.html", "stdin.html"].map(read);
+    assert_eq!(file.replace("history.jsonl", "standard input"), stdin);
+    assert!(file.contains("Every") && file.contains("7c1e"), "the catalogue and the history are in it");
+}
+
+#[test]
 fn a_shell_script_can_write_a_history() {
     let lines: Vec<_> =
         KEPT.lines().chain(RESURRECTED.lines()).map(|line| format!("printf '%s\\n' '{line}'")).collect();

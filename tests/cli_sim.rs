@@ -53,6 +53,37 @@ fn a_seeds_history_is_judged_again_as_it_was() {
 }
 
 #[test]
+fn a_seeds_page_is_the_same_every_time() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let pages = ["one.html", "other.html"].map(|name| {
+        let path = folder.path().join(name);
+        let output = sim(&["--seed", "1", "--report", path.to_str().expect("the path is text")]);
+        assert!(text(&output).contains(name), "the page's name is printed");
+        std::fs::read_to_string(path).expect("the page is written")
+    });
+    assert!(pages[0].starts_with("<!doctype html>"));
+    assert!(pages[0] == pages[1], "the two pages differ");
+}
+
+#[test]
+fn a_page_shows_the_run_that_broke_the_planted_bugs_clause() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let path = folder.path().join("page.html");
+    let output = sim(&["--planted", "bull-2777-rate-window", "--report", path.to_str().expect("the path is text")]);
+    assert_eq!(output.status.code(), Some(1));
+    let page = std::fs::read_to_string(path).expect("the page is written");
+    assert!(page.contains(r#""opening":"rate/ceiling""#), "it opens with the clause");
+    assert!(page.contains("is one too many"), "and holds what was found");
+}
+
+#[test]
+fn a_page_that_cannot_be_written_ends_with_2() {
+    let output = sim(&["--seed", "1", "--report", "no/such/folder/page.html"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("write report no/such/folder/page.html"));
+}
+
+#[test]
 fn seeds_add_up() {
     let output = sim(&["--seeds", "3", "--first", "5", "--json"]);
     let tried: Value = serde_json::from_slice(&output.stdout).expect("a result in JSON");

@@ -2,6 +2,7 @@
 //! turns it off.
 
 pub(crate) mod excerpt;
+pub(crate) mod html;
 pub(crate) mod json;
 pub(crate) mod progress;
 mod style;

@@ -1,6 +1,7 @@
 //! A verdict on the terminal: one row per clause family, then each broken clause with what shows it.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use kew_spec::causes::{Cause, Causes};
 use kew_spec::clause::{self, Clause};
@@ -159,6 +160,11 @@ fn lines(lines: &[Line]) -> String {
 fn mark(line: &Line, is_last: bool) -> String {
     let beside = line.beside.as_ref().map(|beside| format!("  {DIM}── {beside}{DIM:#}")).unwrap_or_default();
     if is_last { format!("{beside}  {BAD}◄── broken here{BAD:#}") } else { beside }
+}
+
+/// Where a page was written to.
+pub(crate) fn written(page: Option<&Path>) -> String {
+    page.map(|path| format!("\n  report: {}\n", path.display())).unwrap_or_default()
 }
 
 /// A number with commas: `48,112`.

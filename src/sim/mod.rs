@@ -12,6 +12,7 @@ mod play;
 mod pool;
 mod replay;
 mod seeds;
+mod show;
 mod total;
 
 pub(crate) mod rerun;
@@ -34,6 +35,7 @@ Examples:
   kew sim                                 try 100 seeds on all cores
   kew sim --seed 37 --history run.jsonl   run one again and keep what happened, for kew check
   kew sim --minimize                      shrink what breaks to a few jobs and faults
+  kew sim --seed 37 --report run.html     run one again and look at it in a browser
 
 One seed is one world: how many hosts, which faults, which jobs. The same seed gives the same run,
 byte for byte; --twice makes sure of it.";
@@ -61,6 +63,9 @@ pub(crate) struct Arguments {
     /// Write the seed's history to a file
     #[arg(long, value_name = "FILE", requires = "seed", conflicts_with = "twice")]
     history: Option<PathBuf>,
+    /// Write a page to look at: the verdict, and the run that shows best what broke, event by event
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,

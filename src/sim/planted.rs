@@ -6,14 +6,14 @@ use kew_sim::planted::{self, Bug};
 use kew_spec::verdict::State;
 use serde::Serialize;
 
-use super::Arguments;
 use super::minimize::{self, Minimized};
 use super::seeds::{self, BrokenClause};
 use super::total::Total;
+use super::{Arguments, show};
 use crate::outcome::{End, Failure};
 use crate::report;
 use crate::report::json::VERSION;
-use crate::report::terminal::counted;
+use crate::report::terminal::{self, counted};
 
 /// A planted bug must be named within so many seeds.
 const SEEDS_MAX: u64 = 200;
@@ -72,6 +72,7 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
         if is_named(&total, bug) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let minimized = seeds::shrink(arguments, &total, Some(bug.clause))?;
+    show::report(arguments, &total, Some(bug.clause))?;
     if arguments.json {
         report::print_json(&Tried {
             kew: VERSION,
@@ -84,6 +85,7 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
     } else {
         report::print(&page(arguments, bug, &total));
         report::print(&minimized.as_ref().map(minimize::page).unwrap_or_default());
+        report::print(&terminal::written(arguments.report.as_deref()));
     }
     Ok(End::from(&total.verdict))
 }

@@ -17,7 +17,7 @@ use super::minimize::{self, Minimized};
 use super::play::{Played, play};
 use super::replay::Replay;
 use super::total::{Summary, Total};
-use super::{Arguments, SEEDS, plan_of, pool};
+use super::{Arguments, SEEDS, plan_of, pool, show};
 use crate::outcome::{End, Failure};
 use crate::report::excerpt::Excerpt;
 use crate::report::json::VERSION;
@@ -64,6 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
     kept?;
     let took_ms = elapsed_ms(started);
     let minimized = shrink(arguments, &total, None)?;
+    show::report(arguments, &total, None)?;
     if arguments.json {
         report::print_json(&Simulated {
             kew: VERSION,
@@ -79,6 +80,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
     } else {
         report::print(&page(arguments, &seeds, &total, took_ms));
         report::print(&minimized.as_ref().map(minimize::page).unwrap_or_default());
+        report::print(&terminal::written(arguments.report.as_deref()));
     }
     if arguments.coverage && total.verdict.broken().next().is_none() {
         total.coverage.demand(seeds.end - seeds.start)?;

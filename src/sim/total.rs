@@ -29,7 +29,7 @@ pub(super) struct Total {
 /// What is kept of one run.
 #[derive(Debug, Serialize)]
 pub(super) struct Summary {
-    seed: u64,
+    pub(super) seed: u64,
     scenario: String,
     pub(super) hash: String,
     simulated_ms: u64,
