@@ -44,6 +44,11 @@ impl Hazards {
         self.inner().down.contains(host)
     }
 
+    /// Notes that `host` goes down.
+    pub fn fall(&self, host: &str) {
+        self.inner().down.insert(host.to_owned());
+    }
+
     fn pause(&self, host: &str) {
         *self.inner().paused.entry(host.to_owned()).or_default() += 1;
     }
@@ -221,7 +226,7 @@ impl Faults {
         reasons.insert(reason);
         if first {
             // Before the crash: it drops the host's software, and the drops must not look like anything else.
-            self.means.hazards.inner().down.insert(host.to_owned());
+            self.means.hazards.fall(host);
             if host.starts_with("processor") {
                 self.means.recorder.see_at(now_ms, Processor { processor: host.to_owned(), up: false, slots: 0 });
             }

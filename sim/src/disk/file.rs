@@ -3,11 +3,11 @@
 
 use super::Geometry;
 use super::log::{Log, Op};
-use super::loss::{Fate, Loss, Odds};
+use super::loss::{Fate, Left, Odds};
 use super::rng::Rng;
 
 /// A file's content, live and durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct File {
     /// What reads see: the page cache. It survives the death of the process.
     live: Vec<u8>,
@@ -64,11 +64,11 @@ impl File {
     }
 
     /// Cuts the power: decides what the medium holds, and empties the page cache.
-    pub(super) fn cut(&mut self, loss: Loss, geometry: Geometry, rng: &mut Rng) {
-        match loss {
-            Loss::DropAll => self.unsynced.clear(),
-            Loss::KeepAll => self.sync(),
-            Loss::Subset { sector_bytes, odds } => {
+    pub(super) fn cut(&mut self, left: Left, geometry: Geometry, rng: &mut Rng) {
+        match left {
+            Left::Nothing => self.unsynced.clear(),
+            Left::All => self.sync(),
+            Left::Sectors { sector_bytes, odds } => {
                 let sector = sector_bytes.max(1) as usize;
                 Scatter { sector, odds, geometry, rng }.run(&mut self.durable, &self.unsynced);
                 self.unsynced.clear();
@@ -167,7 +167,7 @@ mod tests {
         file.sync();
         file.write(0, &NEW[..write]);
         let geometry = Geometry { powersafe_overwrite, ..Geometry::default() };
-        file.cut(Loss::Subset { sector_bytes: 512, odds }, geometry, &mut Rng::new(1));
+        file.cut(Left::Sectors { sector_bytes: 512, odds }, geometry, &mut Rng::new(1));
         file.live().to_vec()
     }
 

@@ -106,11 +106,28 @@ impl State {
     /// The power goes: the process dies, and the page cache with it.
     pub(super) fn power_cut(&mut self, loss: Loss) {
         self.kill();
-        self.directory.cut(loss, &mut self.rng);
+        let left = loss.draw(&mut self.rng);
+        self.directory.cut(left, &mut self.rng);
         for node in self.nodes.values_mut() {
-            node.file.cut(loss, self.geometry, &mut self.rng);
+            node.file.cut(left, self.geometry, &mut self.rng);
         }
         self.collect();
+    }
+
+    /// The same disk once more, down: what is on the medium, what is in the cache, and a random stream of its own.
+    pub(super) fn fork(&self, seed: u64) -> Self {
+        let file = |(inode, node): (&Inode, &Node)| (*inode, Node { file: node.file.clone(), ..Node::default() });
+        let mut forked = Self {
+            stats: self.stats,
+            faults: self.faults,
+            boot: self.boot,
+            directory: self.directory.clone(),
+            nodes: self.nodes.iter().map(file).collect(),
+            inodes: self.inodes,
+            ..Self::new(seed, self.geometry)
+        };
+        forked.kill();
+        forked
     }
 
     /// The disk serves again.
