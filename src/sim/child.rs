@@ -8,7 +8,7 @@ use std::path::Path;
 
 use kew_sim::{Options, Run};
 use kew_spec::check::Checker;
-use kew_spec::history::{Event, Writer};
+use kew_spec::history::{Event, Header, Writer};
 use kew_spec::scenario::Scenario;
 use kew_spec::verdict::Verdict;
 
@@ -18,14 +18,15 @@ use crate::outcome::{End, Failure};
 use crate::report::{self, excerpt};
 
 /// The header is the history's line 1.
-const FIRST_LINE: u64 = 2;
+pub(super) const FIRST_LINE: u64 = 2;
 
 /// Runs the seed. Ends well however the clauses stand: the parent reads that from the line.
 pub(super) fn run(arguments: &Arguments, seed: u64, scenario: Option<Scenario>) -> Result<End, Failure> {
     let options = Options { seed, scenario, planted: arguments.planted.clone() };
     let run = kew_sim::run(&options).map_err(Failure::harness)?;
     if let Some(path) = &arguments.history {
-        write(path, &run).map_err(|error| Failure::input(format!("write history {}: {error}", path.display())))?;
+        write(path, &run.header, &run.history)
+            .map_err(|error| Failure::input(format!("write history {}: {error}", path.display())))?;
     }
     let line = serde_json::to_string(&judge(seed, &run)).expect("a result has string keys alone");
     report::print(&format!("{line}\n"));
@@ -60,9 +61,10 @@ fn lines(run: &Run) -> impl Iterator<Item = (u64, &Event)> {
     (FIRST_LINE..).zip(&run.history)
 }
 
-fn write(path: &Path, run: &Run) -> std::io::Result<()> {
-    let mut writer = Writer::new(BufWriter::new(File::create(path)?), &run.header)?;
-    for event in &run.history {
+/// Writes a history to a file.
+pub(super) fn write(path: &Path, header: &Header, history: &[Event]) -> std::io::Result<()> {
+    let mut writer = Writer::new(BufWriter::new(File::create(path)?), header)?;
+    for event in history {
         writer.write(event)?;
     }
     writer.finish()?.flush()

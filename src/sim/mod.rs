@@ -9,6 +9,7 @@ mod play;
 mod pool;
 mod replay;
 mod seeds;
+mod sweep;
 mod total;
 
 use std::num::NonZeroUsize;
@@ -72,6 +73,8 @@ pub(crate) struct Arguments {
     /// Run here, in this process, and print one line for the parent
     #[arg(long, hide = true, requires = "seed")]
     child: bool,
+    #[command(flatten)]
+    sweep: sweep::SweepArguments,
 }
 
 impl Arguments {
@@ -104,6 +107,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
         return Ok(End::Kept);
     }
     refuse_unseeded()?;
+    if arguments.sweep.sweep_power {
+        return sweep::run(arguments);
+    }
     let scenario = arguments.scenario.as_deref().map(find_scenario).transpose()?;
     let bug = arguments.planted.as_deref().map(planted::find).transpose()?;
     match (arguments.child, arguments.seed, bug) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use kew_spec::verdict::Verdict;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::replay::Replay;
@@ -49,7 +50,8 @@ pub(super) fn play(replay: &Replay<'_>, history: Option<&Path>) -> Result<Played
     read(&output).map_err(failed)
 }
 
-fn read(output: &Output) -> Result<Played, String> {
+/// What a child printed as its last line.
+pub(super) fn read<T: DeserializeOwned>(output: &Output) -> Result<T, String> {
     let said = said(&output.stderr);
     if !output.status.success() {
         return Err(format!("its process ended with {}\n{said}", output.status));

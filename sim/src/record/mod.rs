@@ -74,8 +74,9 @@ impl Recorder {
     /// The history in order of time, and the hash over everything.
     pub fn finish(&self) -> (Vec<Event>, String) {
         let events = self.take();
-        let hash = self.inner().hash.take().unwrap_or_else(|| hash_of(&events));
-        (events, hex(&hash.finalize()))
+        let rolling = self.inner().hash.take();
+        let hash = rolling.map_or_else(|| hash(&events), |rolling| hex(&rolling.finalize()));
+        (events, hash)
     }
 
     /// The history in order of time.
@@ -112,8 +113,10 @@ fn line(event: &Event) -> Vec<u8> {
     serde_json::to_vec(event).expect("an event is made of plain data")
 }
 
-fn hash_of(events: &[Event]) -> Sha256 {
-    events.iter().fold(Sha256::new(), |hash, event| hash.chain_update(line(event)))
+/// A hash over events alone.
+pub(crate) fn hash(events: &[Event]) -> String {
+    let hash = events.iter().fold(Sha256::new(), |hash, event| hash.chain_update(line(event)));
+    hex(&hash.finalize())
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -6,7 +6,7 @@ use kew_spec::verdict::Verdict;
 
 use super::before::Cut;
 use super::{LATE_MS, Model, RECOVERY_MS, Sweep};
-use crate::record::Recorder;
+use crate::record::{Recorder, hash};
 
 /// How the database was found when the power was back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,11 @@ pub struct Point {
 }
 
 impl Point {
+    /// A hash over the history: the same point has the same one, in any process.
+    pub fn hash(&self) -> String {
+        hash(&self.history)
+    }
+
     /// Whether the database is sound.
     pub fn is_sound(&self) -> bool {
         matches!(self.state, State::Kept { .. } | State::RolledBack { .. } | State::Between)
