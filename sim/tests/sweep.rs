@@ -21,10 +21,11 @@ fn probe() {
         let began = Instant::now();
         let cut = sweep.cut(op).unwrap();
         t_cut += began.elapsed().as_secs_f64();
-        for model in Model::all() {
-            let began = Instant::now();
-            let point = sweep.point(&cut, model).unwrap();
-            t_point += began.elapsed().as_secs_f64();
+        let began = Instant::now();
+        let points = sweep.points(&cut, Model::all()).unwrap();
+        t_point += began.elapsed().as_secs_f64();
+        for point in points {
+            let model = point.model;
             n += 1;
             let broken: Vec<_> = point
                 .verdict
@@ -35,13 +36,13 @@ fn probe() {
                 println!(
                     "{op} {model} {:?} lost {} events {} end {:?} {broken:?}",
                     point.state,
-                    point.lost,
-                    point.history.len(),
-                    point.history.last().map(|e| e.at)
+                    point.future.lost,
+                    point.future.history.len(),
+                    point.future.history.last().map(|e| e.at)
                 );
                 std::fs::write("/tmp/wt/point.jsonl", {
-                    let mut w = kew_spec::history::Writer::new(Vec::new(), &point.header).unwrap();
-                    for e in &point.history {
+                    let mut w = kew_spec::history::Writer::new(Vec::new(), &point.future.header).unwrap();
+                    for e in &point.future.history {
                         w.write(e).unwrap();
                     }
                     w.finish().unwrap()
@@ -51,8 +52,8 @@ fn probe() {
                 println!(
                     "{op} {model} {:?} events {} end {:?}",
                     point.state,
-                    point.history.len(),
-                    point.history.last().map(|e| e.at)
+                    point.future.history.len(),
+                    point.future.history.last().map(|e| e.at)
                 );
             }
         }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use clap::{Args, ValueEnum};
 use kew_runtime::store::Synchronous;
-use kew_sim::sweep::{Model, Point, State, Sweep};
+use kew_sim::sweep::{Future, Model, Point, State, Sweep};
 use kew_spec::verdict::Verdict;
 use serde::{Deserialize, Serialize};
 
@@ -143,9 +143,7 @@ fn play_cuts(
     let mut swept = Swept::none();
     for cut in cuts {
         let at = sweep.cut(cut).map_err(Failure::harness)?;
-        for model in models(it) {
-            swept.add_point(&sweep.point(&at, model).map_err(Failure::harness)?);
-        }
+        sweep.points(&at, models(it)).map_err(Failure::harness)?.iter().for_each(|point| swept.add_point(point));
     }
     Ok(swept)
 }
@@ -162,21 +160,24 @@ fn one_cut(arguments: &super::Arguments, sweep: &Sweep, cut: u64) -> std::result
     }
     let at = sweep.cut(cut).map_err(Failure::harness)?;
     let mut swept = Swept::none();
-    let mut hash = None;
-    for model in models(it) {
-        let point = sweep.point(&at, model).map_err(Failure::harness)?;
-        swept.add_point(&point);
-        hash = it.model.map(|_| point.hash());
-        if let (Some(path), Some(_)) = (&arguments.history, it.model) {
-            child::write(path, &point.header, &point.history)
-                .map_err(|error| Failure::input(format!("write history {}: {error}", path.display())))?;
-        }
-    }
+    let points = sweep.points(&at, models(it)).map_err(Failure::harness)?;
+    points.iter().for_each(|point| swept.add_point(point));
     show(arguments, sweep, &swept, 1, 0);
-    if let Some(hash) = hash.filter(|_| !arguments.json) {
-        report::print(&format!("  hash {hash}\n"));
+    if let [point] = points.as_slice() {
+        one_point(arguments, point)?;
     }
     Ok(if swept.is_broken() { End::Broken } else { End::Kept })
+}
+
+/// What is told of a point that was played alone.
+fn one_point(arguments: &super::Arguments, point: &Point) -> std::result::Result<(), Failure> {
+    let Future { header, history, .. } = point.future.as_ref();
+    if !arguments.json {
+        report::print(&format!("  {} · hash {}\n", found(&point.state), point.future.hash()));
+    }
+    let Some(path) = &arguments.history else { return Ok(()) };
+    child::write(path, header, history)
+        .map_err(|error| Failure::input(format!("write history {}: {error}", path.display())))
 }
 
 /// Plays all cuts that were asked for, in children.
@@ -263,7 +264,7 @@ impl Swept {
     }
 
     fn add_point(&mut self, point: &Point) {
-        let mut verdict = point.verdict.clone();
+        let mut verdict = point.future.verdict.clone();
         verdict.clauses.iter_mut().for_each(|entry| entry.findings.clear());
         self.verdict.add(&verdict);
         self.losses.entry(point.model.kind().to_owned()).or_default().add(Tally::of(point));
@@ -296,11 +297,11 @@ impl Tally {
     fn of(point: &Point) -> Self {
         Self {
             points: 1,
-            lossy: u64::from(0 < point.lost),
-            jobs_lost: point.lost,
+            lossy: u64::from(0 < point.future.lost),
+            jobs_lost: point.future.lost,
             rolled_back: u64::from(matches!(point.state, State::RolledBack { .. })),
             unsound: u64::from(!matches!(point.state, State::Kept { .. } | State::RolledBack { .. })),
-            broken: u64::from(point.verdict.broken().next().is_some()),
+            broken: u64::from(point.future.verdict.broken().next().is_some()),
         }
     }
 
@@ -316,15 +317,15 @@ impl Tally {
 
 impl Broken {
     fn of(point: &Point) -> Self {
-        let named = excerpt::lines_named(&point.verdict);
-        let lines = (child::FIRST_LINE..).zip(&point.history).filter(|(line, _)| named.contains(line)).collect();
+        let named = excerpt::lines_named(&point.future.verdict);
+        let lines = (child::FIRST_LINE..).zip(&point.future.history).filter(|(line, _)| named.contains(line)).collect();
         Self {
             cut: point.operation,
             model: point.model.to_string(),
             found: found(&point.state),
-            jobs_lost: point.lost,
-            clauses: point.verdict.broken().map(|entry| entry.clause.clone()).collect(),
-            excerpts: excerpt::excerpts(&point.verdict, &lines),
+            jobs_lost: point.future.lost,
+            clauses: point.future.verdict.broken().map(|entry| entry.clause.clone()).collect(),
+            excerpts: excerpt::excerpts(&point.future.verdict, &lines),
         }
     }
 }

@@ -1,9 +1,7 @@
 //! The run before the power goes: the reference run, which it never does, and the run up to a cut.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use kew_runtime::broker::Queue;
 use kew_runtime::ids::Ids;
 use kew_spec::history::Event;
 use tokio::task::JoinSet;
@@ -18,9 +16,6 @@ use crate::hosts::broker;
 use crate::hosts::outside::Outside;
 use crate::record::Recorder;
 use crate::{Error, clock};
-
-/// How often it is looked whether everything is done; twice in a row it has to be so.
-const LOOK: Duration = Duration::from_millis(400);
 
 /// The moment at which the power goes: all that is left then.
 #[derive(Debug)]
@@ -110,7 +105,7 @@ impl Sweep {
             let Ok(handle) = world.site.start(store, &mut tasks) else { return Ok((0, Vec::new())) };
             let users = Users {
                 workload: self.workload.clone(),
-                queue: Arc::new(handle) as Arc<dyn Queue>,
+                queue: Arc::new(handle),
                 recorder: world.site.recorder.clone(),
                 known: world.known.clone(),
                 ids: Ids::from_seed(number(self.seed, "users")),
@@ -119,7 +114,7 @@ impl Sweep {
             let done = tokio::select! {
                 biased;
                 () = world.site.commits.dark() => true,
-                done = users.play_all(&mut tasks, LOOK, self.end_ms()) => done,
+                done = users.play_all(&mut tasks, self.end_ms()) => done,
             };
             if !done {
                 return Err(Error::Stuck { simulated_ms: clock::now_ms() });

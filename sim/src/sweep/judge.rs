@@ -1,10 +1,11 @@
-//! What a point came to: how the database was found, and the verdict of all clauses on the whole history.
+//! What a point came to: how the database was found, what followed, and the verdict of all clauses on the whole history.
+
+use std::sync::Arc;
 
 use kew_spec::check::Checker;
 use kew_spec::history::{Event, Header, Slack};
 use kew_spec::verdict::Verdict;
 
-use super::before::Cut;
 use super::{LATE_MS, Model, RECOVERY_MS, Sweep};
 use crate::record::{Recorder, hash};
 
@@ -38,9 +39,16 @@ pub struct Point {
     pub model: Model,
     /// How the database was found.
     pub state: State,
+    /// What followed. Points of one cut share it where their databases say the same.
+    pub future: Arc<Future>,
+}
+
+/// What followed a cut, judged together with what came before.
+#[derive(Debug)]
+pub struct Future {
     /// How many acknowledged jobs were not there at the end.
     pub lost: u64,
-    /// All clauses on the history before and after.
+    /// All clauses on the whole history.
     pub verdict: Verdict,
     /// The history's first line.
     pub header: Header,
@@ -49,24 +57,22 @@ pub struct Point {
 }
 
 impl Point {
+    /// Whether anything is lost or broken.
+    pub fn is_broken(&self) -> bool {
+        let broken = 0 < self.future.lost || self.future.verdict.broken().next().is_some();
+        broken || !matches!(self.state, State::Kept { .. })
+    }
+}
+
+impl Future {
     /// A hash over the history: the same point has the same one, in any process.
     pub fn hash(&self) -> String {
         hash(&self.history)
     }
-
-    /// Whether the database is sound.
-    pub fn is_sound(&self) -> bool {
-        matches!(self.state, State::Kept { .. } | State::RolledBack { .. } | State::Between)
-    }
-
-    /// Whether anything is lost or broken.
-    pub fn is_broken(&self) -> bool {
-        !matches!(self.state, State::Kept { .. }) || 0 < self.lost || self.verdict.broken().next().is_some()
-    }
 }
 
 impl Sweep {
-    pub(super) fn judge(&self, cut: &Cut, model: Model, state: State, lost: u64, recorder: &Recorder) -> Point {
+    pub(super) fn judge(&self, lost: u64, recorder: &Recorder) -> Future {
         let header = Header {
             player: "sim, power sweep".into(),
             scenario: Some(self.workload.scenario.name.clone()),
@@ -79,6 +85,6 @@ impl Sweep {
         let mut checker = Checker::new(&header);
         // The header is line 1.
         (2..).zip(&history).for_each(|(line, event)| checker.see(line, event));
-        Point { operation: cut.operation, model, state, lost, verdict: checker.finish(), header, history }
+        Future { lost, verdict: checker.finish(), header, history }
     }
 }

@@ -25,7 +25,7 @@ use kew_runtime::store::Synchronous;
 use tokio::runtime::Runtime;
 
 pub use before::Cut;
-pub use judge::{Point, State};
+pub use judge::{Future, Point, State};
 pub use model::Model;
 
 use crate::disk::Faults;

@@ -28,6 +28,10 @@ use crate::script::{Scripted, Way};
 /// The store's file.
 const FILE: &str = "kew.sqlite";
 
+/// A tenth of what the runtime does by itself, so that a short run moves its log into the database many times: power
+/// cuts in the middle of that are the ones that could hurt what was acknowledged long before.
+const CHECKPOINT_PAGES: u32 = 100;
+
 /// What the site is made of.
 pub(super) struct Site {
     pub(super) workload: Arc<Workload>,
@@ -60,8 +64,8 @@ impl Site {
     /// Opens the store with the runtime's own code.
     pub(super) fn open(&self) -> Result<Sqlite, kew_runtime::store::Error> {
         self.disk.restart();
-        let vfs = Some(disk::VFS.into());
-        Sqlite::open(path(), &SqliteOptions { vfs, synchronous: self.synchronous, ..SqliteOptions::default() })
+        let (vfs, synchronous) = (Some(disk::VFS.into()), self.synchronous);
+        Sqlite::open(path(), &SqliteOptions { vfs, synchronous, checkpoint_pages: CHECKPOINT_PAGES })
     }
 
     /// Starts all roles on `tasks`, on an open store.

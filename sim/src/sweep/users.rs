@@ -24,6 +24,9 @@ const TRIES_MAX: u32 = 3;
 /// How long to wait before it is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(1_500);
 
+/// How often it is looked whether everything is done.
+const LOOK: Duration = Duration::from_millis(400);
+
 /// How long a session waits at the broker for ends.
 const ENDS_WAIT_MS: u64 = 10_000;
 
@@ -118,7 +121,7 @@ impl Users {
 
     /// Does what is left of all plans on `tasks`, side by side, and waits until everything is done, which it must be
     /// by `end_ms`; false if it is not. It has to be so at two looks in a row: an end may yet make a mail.
-    pub(super) async fn play_all(&self, tasks: &mut JoinSet<()>, look: Duration, end_ms: u64) -> bool {
+    pub(super) async fn play_all(&self, tasks: &mut JoinSet<()>, end_ms: u64) -> bool {
         tasks.spawn(self.clone().follow());
         for plan in 0..self.workload.plans.len() {
             let mut user = self.clone();
@@ -130,7 +133,7 @@ impl Users {
             if end_ms < clock::now_ms() {
                 return false;
             }
-            tokio::time::sleep(look).await;
+            tokio::time::sleep(LOOK).await;
             looks = if self.nothing_left().await { looks + 1 } else { 0 };
         }
         true
@@ -144,6 +147,14 @@ impl Users {
             lost += u64::from(self.reading().status(&user, &job).await == Some(false));
         }
         lost
+    }
+
+    /// Reads every dead letter queue.
+    pub(super) async fn read_dead_letters(&self) {
+        let queues = self.workload.queues.iter();
+        for dead_letter_queue in queues.filter_map(|(_, policy)| policy.dead_letter_queue.as_deref()) {
+            self.reading().dead_letters(dead_letter_queue).await;
+        }
     }
 
     /// Does what is left of one plan.
