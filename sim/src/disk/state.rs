@@ -300,6 +300,11 @@ impl State {
 
     fn sync_directory(&mut self) {
         self.stats.directory_syncs += 1;
+        let nth = self.stats.directory_syncs;
+        if self.faults.directory_sync_lies.strikes(nth, &mut self.rng) {
+            self.stats.faults += 1;
+            return;
+        }
         self.directory.sync();
         self.collect();
     }
@@ -330,6 +335,29 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_lengths_are_kept_or_lost_apart_from_each_other_and_from_the_data() {
+        let odds = super::super::Odds { new_ppm: 500_000, torn_ppm: 0, garbage_ppm: 0 };
+        let mut left = std::collections::BTreeSet::new();
+        for seed in 0..500 {
+            let mut state = State::new(seed, Geometry::default());
+            let [cut, removed] = ["cut", "removed"].map(|name| state.open(name, SQLITE_OPEN_CREATE).unwrap());
+            state.write(0, cut, 0, &[b'o'; 1024]).unwrap();
+            state.sync(0, cut, true).unwrap();
+            state.sync(0, removed, true).unwrap();
+            state.write(0, cut, 0, b"new").unwrap();
+            state.truncate(0, cut, 512).unwrap();
+            state.delete("removed", false).unwrap();
+            state.open("made", SQLITE_OPEN_CREATE).unwrap();
+            state.power_cut(Loss::Subset { sector_bytes: 512, odds });
+            let files = state.files();
+            let is_cut = files["cut"].len() == 512;
+            let is_written = files["cut"].starts_with(b"new");
+            left.insert((is_cut, is_written, files.contains_key("removed"), files.contains_key("made")));
+        }
+        assert_eq!(left.len(), 16, "every combination");
+    }
 
     #[test]
     fn a_file_outlives_its_name_as_long_as_a_handle_or_the_medium_has_it() {

@@ -89,10 +89,11 @@ struct Numbered {
 impl Numbered {
     fn note(&self, acknowledged: bool, before: usize) -> Result<(), Error> {
         let mut inner = self.commits.inner();
-        match acknowledged {
-            true => inner.progress.acknowledged += 1,
-            false => inner.progress.in_doubt = true,
+        if !acknowledged {
+            inner.progress.in_doubt = true;
+            return Ok(());
         }
+        inner.progress.acknowledged += 1;
         if let Some((connection, commits)) = &mut inner.watched {
             let digest = digest(connection).map_err(|error| Error {
                 context: "look at the database after a commit".into(),

@@ -41,6 +41,8 @@ pub struct Point {
     pub state: State,
     /// What followed. Points of one cut share it where their databases say the same.
     pub future: Arc<Future>,
+    /// Whether the future was played for this point: the others of its cut that share it come after.
+    pub is_first: bool,
 }
 
 /// What followed a cut, judged together with what came before.

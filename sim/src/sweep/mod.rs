@@ -65,7 +65,8 @@ impl Sweep {
         Self::with_faults(seed, synchronous, Faults::default())
     }
 
-    /// Like [`Sweep::new`], on a disk with faults, which are healed when the power comes back.
+    /// Like [`Sweep::new`], on a disk with faults, which are healed when the power comes back. They may lie and take
+    /// time; with faults that let operations fail, a commit in doubt is none of the run's own.
     ///
     /// # Errors
     ///

@@ -52,12 +52,13 @@ impl Sweep {
                 Err(error) => (State::Unreadable(error.to_string()), None),
             };
             let shared = says.and_then(|says| futures.get(&says)).cloned();
+            let is_first = shared.is_none();
             let future = match shared {
                 Some(future) => future,
                 None => Arc::new(self.future(&site, opened.ok(), &state, cut)?),
             };
             says.into_iter().for_each(|says| drop(futures.insert(says, future.clone())));
-            Ok(Point { operation: cut.operation, model, state, future })
+            Ok(Point { operation: cut.operation, model, state, future, is_first })
         })
     }
 
