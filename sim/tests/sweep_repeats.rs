@@ -15,7 +15,7 @@ fn a_point_is_the_same_alone_and_after_others() {
         let sweep = Sweep::new(3, synchronous).unwrap();
         let cuts = [1, sweep.operations() / 3, sweep.operations() / 2, sweep.operations()];
         let together: Vec<_> = cuts.map(|cut| sweep.points(&sweep.cut(cut).unwrap(), Model::all()).unwrap()).into();
-        for point in together.iter().flatten().step_by(5) {
+        for point in together.iter().flatten().step_by(9) {
             let again = Sweep::new(3, synchronous).unwrap();
             assert_eq!(
                 alone(&again, point.operation, point.model),

@@ -28,6 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   kew sim                                 try 100 seeds on all cores
   kew sim --seed 37 --history run.jsonl   run one again and keep what happened, for kew check
+  kew sim --sweep-power --every 11        cut the power at every 11th disk operation of a run
 
 One seed is one world: how many hosts, which faults, which jobs. The same seed gives the same run,
 byte for byte; --twice makes sure of it.";

@@ -96,7 +96,6 @@ impl Sweep {
 
 /// Does `work` on a fresh thread whose time and chance come from `seed`. Nothing that a library keeps per thread comes
 /// from what ran before.
-#[expect(clippy::disallowed_methods, reason = "the thread gives the run fresh thread-locals; nothing runs beside it")]
 fn sealed<T: Send>(seed: u64, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
     let sealed = || {
         interpose::enable(seed, Duration::from_millis(clock::EPOCH_MS));

@@ -89,6 +89,9 @@ impl From<Durability> for Synchronous {
 /// Runs the command.
 pub(super) fn run(arguments: &super::Arguments) -> Result<End, Failure> {
     let it = &arguments.sweep;
+    if arguments.history.is_some() && (it.cut.is_none() || it.model.is_none()) {
+        return Err(Failure::input("keep a history: a sweep has thousands; name one with --cut and --model"));
+    }
     let sweep = Sweep::new(seed(arguments), it.synchronous.into()).map_err(Failure::harness)?;
     match (it.cut, it.cuts) {
         (Some(first), Some(cuts)) => some_cuts(it, &sweep, first, cuts),
