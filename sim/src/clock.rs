@@ -1,9 +1,11 @@
 //! The hosts' clocks: simulated time, bent by how far each host's own wall clock is off and by faults.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kew_runtime::clock::Clock;
+use tokio::time::Instant;
 
 use crate::shape::Skew;
 
@@ -86,7 +88,18 @@ impl Clock for HostClock {
     }
 }
 
-/// Simulated milliseconds since the run began; 0 outside of a host.
+thread_local! {
+    /// When this thread's play began on tokio's paused clock, and what its time was then.
+    static BEGAN: Cell<Option<(Instant, u64)>> = const { Cell::new(None) };
+}
+
+/// Lets this thread's time go on from `start_ms` with tokio's paused clock, for a play without turmoil.
+pub fn begin(start_ms: u64) {
+    BEGAN.set(Some((Instant::now(), start_ms)));
+}
+
+/// Simulated milliseconds since the run began; 0 outside of a host, unless a play has begun on this thread.
 pub fn now_ms() -> u64 {
-    turmoil::sim_elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64)
+    let played = || BEGAN.get().map_or(0, |(began, start_ms)| start_ms + began.elapsed().as_millis() as u64);
+    turmoil::sim_elapsed().map_or_else(played, |elapsed| elapsed.as_millis() as u64)
 }

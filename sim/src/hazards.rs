@@ -93,7 +93,8 @@ impl Hazards {
         std::mem::take(&mut self.inner().doomed)
     }
 
-    pub(crate) fn fall(&self, host: &str) {
+    /// Notes that `host` goes down.
+    pub fn fall(&self, host: &str) {
         self.inner().down.insert(host.to_owned());
     }
 

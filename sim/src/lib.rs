@@ -20,8 +20,10 @@ pub mod random;
 pub mod record;
 pub mod script;
 pub mod shape;
+pub mod sweep;
 mod world;
 
+use std::any::Any;
 use std::time::Duration;
 
 use kew_spec::history::{Event, Header};
@@ -71,6 +73,13 @@ pub enum Error {
     Panicked(String),
 }
 
+impl Error {
+    fn of_panic(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Self::Panicked(text.unwrap_or("no message").to_owned())
+    }
+}
+
 /// Why a world cannot be sealed.
 const UNSEALED: &str =
     "libc's clock and entropy are not answered by this program; it has to be linked dynamically, on Linux";
@@ -87,8 +96,5 @@ pub fn run(plan: &Plan) -> Result<Run, Error> {
         interpose::disable();
         run
     });
-    thread.join().unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(Error::Panicked(text.unwrap_or("no message").to_owned()))
-    })
+    thread.join().unwrap_or_else(|panic| Err(Error::of_panic(panic.as_ref())))
 }

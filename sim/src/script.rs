@@ -25,6 +25,25 @@ const EFFECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a paused host's handler looks whether it may go on.
 const PAUSE_LOOK: Duration = Duration::from_millis(50);
 
+/// The way from a handler to the world outside.
+pub trait Way: Send + Sync {
+    /// Brings `body` to the place `path` there. The error is what the handler fails with.
+    fn bring<'a>(&'a self, path: &'static str, body: Vec<u8>) -> BoxFuture<'a, Result<(), Failure>>;
+}
+
+impl Way for Client {
+    fn bring<'a>(&'a self, path: &'static str, body: Vec<u8>) -> BoxFuture<'a, Result<(), Failure>> {
+        async move {
+            match self.post(path, body, EFFECT_TIMEOUT).await {
+                Ok(reply) if reply.status.is_success() => Ok(()),
+                Ok(reply) => Err(Failure::new(format!("the world outside answered {}", reply.status))),
+                Err(error) => Err(Failure::new(error.to_string())),
+            }
+        }
+        .boxed()
+    }
+}
+
 /// What each job of a scenario does.
 pub type Script = Arc<BTreeMap<String, PlannedJob>>;
 
@@ -38,8 +57,8 @@ pub struct Scripted {
     pub script: Script,
     /// Where it writes down what it does.
     pub recorder: Recorder,
-    /// The world outside.
-    pub outside: Client,
+    /// The way to the world outside.
+    pub outside: Arc<dyn Way>,
     /// How it dies with its processor, or is paused with it.
     pub hazards: Hazards,
 }
@@ -132,12 +151,7 @@ impl Scripted {
             _ => return Ok(()),
         };
         let body = json!({"queue": delivery.queue, "batch": delivery.batch, "entries": entries});
-        let reply = self.outside.post(path, body.to_string().into_bytes(), EFFECT_TIMEOUT).await;
-        match reply {
-            Ok(reply) if reply.status.is_success() => Ok(()),
-            Ok(reply) => Err(Failure::new(format!("the world outside answered {}", reply.status))),
-            Err(error) => Err(Failure::new(error.to_string())),
-        }
+        self.outside.bring(path, body.to_string().into_bytes()).await
     }
 }
 

@@ -10,7 +10,7 @@ use kew_sim::{Plan, Run};
 use kew_spec::causes::Causes;
 use kew_spec::check::Checker;
 use kew_spec::coverage;
-use kew_spec::history::{Event, Writer};
+use kew_spec::history::{Event, Header, Writer};
 use kew_spec::verdict::Verdict;
 
 use super::Arguments;
@@ -19,13 +19,14 @@ use crate::outcome::{End, Failure};
 use crate::report::{self, excerpt};
 
 /// The header is the history's line 1.
-const FIRST_LINE: u64 = 2;
+pub(super) const FIRST_LINE: u64 = 2;
 
 /// Runs the plan. Ends well however the clauses stand: the parent reads that from the line.
 pub(super) fn run(arguments: &Arguments, plan: &Plan) -> Result<End, Failure> {
     let run = kew_sim::run(plan).map_err(Failure::harness)?;
     if let Some(path) = &arguments.history {
-        write(path, &run).map_err(|error| Failure::input(format!("write history {}: {error}", path.display())))?;
+        write(path, &run.header, &run.history)
+            .map_err(|error| Failure::input(format!("write history {}: {error}", path.display())))?;
     }
     let line = serde_json::to_string(&judge(plan, &run)).expect("a result has string keys alone");
     report::print(&format!("{line}\n"));
@@ -64,9 +65,10 @@ fn lines(run: &Run) -> impl Iterator<Item = (u64, &Event)> {
     (FIRST_LINE..).zip(&run.history)
 }
 
-fn write(path: &Path, run: &Run) -> std::io::Result<()> {
-    let mut writer = Writer::new(BufWriter::new(File::create(path)?), &run.header)?;
-    for event in &run.history {
+/// Writes a history to a file.
+pub(super) fn write(path: &Path, header: &Header, history: &[Event]) -> std::io::Result<()> {
+    let mut writer = Writer::new(BufWriter::new(File::create(path)?), header)?;
+    for event in history {
         writer.write(event)?;
     }
     writer.finish()?.flush()

@@ -13,6 +13,7 @@ mod pool;
 mod replay;
 mod seeds;
 mod show;
+mod sweep;
 mod total;
 
 pub(crate) mod rerun;
@@ -36,6 +37,7 @@ Examples:
   kew sim --seed 37 --history run.jsonl   run one again and keep what happened, for kew check
   kew sim --minimize                      shrink what breaks to a few jobs and faults
   kew sim --seed 37 --report run.html     run one again and look at it in a browser
+  kew sim --sweep-power --every 11        cut the power at every 11th disk operation of a run
 
 One seed is one world: how many hosts, which faults, which jobs. The same seed gives the same run,
 byte for byte; --twice makes sure of it.";
@@ -98,6 +100,8 @@ pub(crate) struct Arguments {
     /// With --child, play the plan of this capsule
     #[arg(long, hide = true, value_name = "FILE")]
     plan: Option<PathBuf>,
+    #[command(flatten)]
+    sweep: sweep::SweepArguments,
 }
 
 impl Arguments {
@@ -130,6 +134,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
         return Ok(End::Kept);
     }
     refuse_unseeded()?;
+    if arguments.sweep.sweep_power {
+        return sweep::run(arguments);
+    }
     if let (true, Some(file)) = (arguments.child, &arguments.plan) {
         return child::run(arguments, &capsule::read(file)?.plan);
     }

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use kew_spec::causes::Causes;
 use kew_spec::coverage::Reached;
 use kew_spec::verdict::Verdict;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::replay::Replay;
@@ -113,7 +114,8 @@ fn child(arguments: &[String], history: Option<&Path>) -> Result<Played, String>
     read(&output)
 }
 
-fn read(output: &Output) -> Result<Played, String> {
+/// What a child printed as its last line.
+pub(super) fn read<T: DeserializeOwned>(output: &Output) -> Result<T, String> {
     let said = said(&output.stderr);
     if !output.status.success() {
         return Err(format!("its process ended with {}\n{said}", output.status));

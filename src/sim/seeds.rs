@@ -228,11 +228,13 @@ fn asked(arguments: &Arguments) -> String {
     jobs + &scenario.unwrap_or_default() + &planted.unwrap_or_default()
 }
 
+/// The machine's own time.
 #[expect(clippy::disallowed_methods, reason = "how long the user waited; no run can see it")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
-fn elapsed_ms(since: Instant) -> u64 {
+/// How long ago that was.
+pub(super) fn elapsed_ms(since: Instant) -> u64 {
     u64::try_from(now().duration_since(since).as_millis()).unwrap_or(u64::MAX)
 }

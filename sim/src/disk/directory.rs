@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::loss::Loss;
+use super::loss::Left;
 use super::rng::Rng;
 
 /// More unsynced changes than this are folded. A rollback journal makes two per commit, so this
@@ -16,7 +16,7 @@ const FOLD_CHANGES: usize = 64;
 pub(super) type Inode = u64;
 
 /// The names, live and durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Directory {
     live: BTreeMap<String, Inode>,
     durable: BTreeMap<String, Inode>,
@@ -24,7 +24,7 @@ pub(super) struct Directory {
 }
 
 /// An unsynced change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Change {
     Link(String, Inode),
     Unlink(String),
@@ -58,11 +58,11 @@ impl Directory {
     }
 
     /// Cuts the power: decides which changes the medium holds.
-    pub(super) fn cut(&mut self, loss: Loss, rng: &mut Rng) {
-        match loss {
-            Loss::DropAll => self.unsynced.clear(),
-            Loss::KeepAll => self.sync(),
-            Loss::Subset { odds, .. } => {
+    pub(super) fn cut(&mut self, left: Left, rng: &mut Rng) {
+        match left {
+            Left::Nothing => self.unsynced.clear(),
+            Left::All => self.sync(),
+            Left::Sectors { odds, .. } => {
                 for change in self.unsynced.drain(..).filter(|_| odds.keeps(rng)) {
                     change.apply(&mut self.durable);
                 }
@@ -128,7 +128,7 @@ mod tests {
         directory.link("made", 201);
         directory.fold();
         let live = directory.live.clone();
-        directory.cut(Loss::Subset { sector_bytes: 512, odds }, &mut rng);
+        directory.cut(Left::Sectors { sector_bytes: 512, odds }, &mut rng);
         assert_eq!(directory.live, live);
         assert!(!directory.may_name(199), "a journal long deleted is forgotten");
     }

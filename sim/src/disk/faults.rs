@@ -20,6 +20,9 @@ pub struct Faults {
     pub sync_failure: SyncFailure,
     /// A sync reports success and makes nothing durable. Counted in [`Stats::syncs`].
     pub sync_lies: Trigger,
+    /// A sync of the directory reports success and makes no name durable: what was synced into a new file is lost with
+    /// the file's name. Counted in [`Stats::directory_syncs`].
+    pub directory_sync_lies: Trigger,
     /// A write reports an error and changes nothing. Counted in [`Stats::writes`].
     pub write_fails: Trigger,
     /// A read reports an error. Counted in [`Stats::reads`].
@@ -107,7 +110,7 @@ pub struct Stats {
     pub bytes_written: u64,
     /// Syncs of a file, the failed and the lying ones included.
     pub syncs: u64,
-    /// Syncs of the directory that were honest.
+    /// Syncs of the directory, the lying ones included.
     pub directory_syncs: u64,
     /// Faults that struck, the refusals of a full disk included.
     pub faults: u64,

@@ -3,11 +3,11 @@
 
 use super::Geometry;
 use super::log::{Log, Op};
-use super::loss::{Fate, Loss, Odds};
+use super::loss::{Fate, Left, Odds};
 use super::rng::Rng;
 
 /// A file's content, live and durable.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct File {
     /// What reads see: the page cache. It survives the death of the process.
     live: Vec<u8>,
@@ -64,11 +64,11 @@ impl File {
     }
 
     /// Cuts the power: decides what the medium holds, and empties the page cache.
-    pub(super) fn cut(&mut self, loss: Loss, geometry: Geometry, rng: &mut Rng) {
-        match loss {
-            Loss::DropAll => self.unsynced.clear(),
-            Loss::KeepAll => self.sync(),
-            Loss::Subset { sector_bytes, odds } => {
+    pub(super) fn cut(&mut self, left: Left, geometry: Geometry, rng: &mut Rng) {
+        match left {
+            Left::Nothing => self.unsynced.clear(),
+            Left::All => self.sync(),
+            Left::Sectors { sector_bytes, odds } => {
                 let sector = sector_bytes.max(1) as usize;
                 Scatter { sector, odds, geometry, rng }.run(&mut self.durable, &self.unsynced);
                 self.unsynced.clear();
@@ -110,13 +110,21 @@ impl Scatter<'_> {
     /// Writes a piece that lies within one sector.
     fn piece(&mut self, image: &mut Vec<u8>, offset: usize, piece: &[u8]) {
         match self.odds.draw(self.rng) {
-            Fate::Old => {}
+            Fate::Old => self.lengthen(image, offset + piece.len()),
             Fate::New => put(image, offset, piece),
             Fate::Torn => {
                 let torn = self.rng.below(piece.len() as u64) as usize;
                 put(image, offset, &piece[..torn]);
             }
             Fate::Garbage => self.spoil(image, offset, piece),
+        }
+    }
+
+    /// A write past the end changes the length too, which the file system keeps apart from the data: it may be durable
+    /// where the data is not, and the new bytes then read as zeros.
+    fn lengthen(&mut self, image: &mut Vec<u8>, end: usize) {
+        if image.len() < end && self.odds.keeps(self.rng) {
+            image.resize(end, 0);
         }
     }
 
@@ -155,6 +163,8 @@ fn put(image: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     const OLD: [u8; 1024] = [b'o'; 1024];
@@ -167,7 +177,7 @@ mod tests {
         file.sync();
         file.write(0, &NEW[..write]);
         let geometry = Geometry { powersafe_overwrite, ..Geometry::default() };
-        file.cut(Loss::Subset { sector_bytes: 512, odds }, geometry, &mut Rng::new(1));
+        file.cut(Left::Sectors { sector_bytes: 512, odds }, geometry, &mut Rng::new(1));
         file.live().to_vec()
     }
 
@@ -179,6 +189,42 @@ mod tests {
         let torn = cut(Odds { torn_ppm: 1_000_000, ..none }, false, 512);
         let tear = torn.iter().position(|byte| *byte == b'o').expect("a tear");
         assert!(tear > 0 && tear < 512 && torn[tear..] == OLD[tear..], "{tear}");
+    }
+
+    /// Even odds for every sector.
+    const EVEN: Left =
+        Left::Sectors { sector_bytes: 512, odds: Odds { new_ppm: 500_000, torn_ppm: 0, garbage_ppm: 0 } };
+
+    #[test]
+    fn the_order_of_the_writes_is_not_kept() {
+        let (mut sectors, mut versions) = (BTreeSet::new(), BTreeSet::new());
+        for seed in 0..100 {
+            let mut file = File::default();
+            file.write(0, &OLD);
+            file.sync();
+            file.write(0, b"first");
+            file.write(512, b"later");
+            file.write(0, b"again");
+            file.cut(EVEN, Geometry::default(), &mut Rng::new(seed));
+            versions.insert(file.live()[..5].to_vec());
+            sectors.insert((file.live()[..5] != OLD[..5], file.live()[512..517] != OLD[..5]));
+        }
+        assert_eq!(sectors.len(), 4, "each of two sectors is kept or lost apart from the other");
+        let versions: Vec<_> = versions.iter().map(Vec::as_slice).collect();
+        assert_eq!(versions, [b"again".as_slice(), b"first", b"ooooo"], "an earlier write outlives a later one");
+    }
+
+    #[test]
+    fn a_length_may_be_durable_where_its_data_is_not() {
+        let mut left = BTreeSet::new();
+        for seed in 0..100 {
+            let mut file = File::default();
+            file.write(0, b"data");
+            file.cut(EVEN, Geometry::default(), &mut Rng::new(seed));
+            left.insert(file.live().to_vec());
+        }
+        let left: Vec<_> = left.iter().map(Vec::as_slice).collect();
+        assert_eq!(left, [b"".as_slice(), &[0; 4], b"data"]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ enum Entry {
 }
 
 /// The unsynced operations of one file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Log {
     entries: Vec<Entry>,
     bytes: Vec<u8>,

@@ -24,6 +24,12 @@ pub enum Loss {
         /// The chances of each fate.
         odds: Odds,
     },
+    /// The disk was working through what was not synced, in an order of its own, and stopped somewhere between none and
+    /// all of it: each sector is new with one chance for all, which the cut draws, and now and then torn.
+    Partway {
+        /// As of [`Loss::Subset`].
+        sector_bytes: u32,
+    },
 }
 
 impl Loss {
@@ -31,6 +37,24 @@ impl Loss {
     pub const fn subset(sector_bytes: u32) -> Self {
         Self::Subset { sector_bytes, odds: Odds::MIXED }
     }
+
+    /// One cut of this kind: what is drawn once for all files is drawn here.
+    pub(super) fn draw(self, rng: &mut Rng) -> Left {
+        match self {
+            Self::DropAll => Left::Nothing,
+            Self::KeepAll => Left::All,
+            Self::Subset { sector_bytes, odds } => Left::Sectors { sector_bytes, odds },
+            Self::Partway { sector_bytes } => Left::Sectors { sector_bytes, odds: Odds::partway(rng) },
+        }
+    }
+}
+
+/// What one cut leaves of what was not synced.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Left {
+    Nothing,
+    All,
+    Sectors { sector_bytes: u32, odds: Odds },
 }
 
 /// The chances of a sector's fate, in parts per million; what is missing to one whole is the
@@ -49,6 +73,14 @@ pub struct Odds {
 impl Odds {
     /// Mostly old or new, often enough torn or noise for a short run to meet both.
     pub const MIXED: Self = Self { new_ppm: 400_000, torn_ppm: 100_000, garbage_ppm: 100_000 };
+
+    /// How far a disk came that was stopped on its way: anything from nothing to all. One sector in twenty is torn, so
+    /// that a commit of a dozen sectors is as likely as not to have one.
+    fn partway(rng: &mut Rng) -> Self {
+        let torn_ppm = WHOLE_PPM / 20;
+        let new_ppm = rng.below(u64::from(WHOLE_PPM - torn_ppm) + 1) as u32;
+        Self { new_ppm, torn_ppm, garbage_ppm: 0 }
+    }
 
     /// Draws one fate.
     pub(super) fn draw(&self, rng: &mut Rng) -> Fate {

@@ -78,14 +78,25 @@ impl Disk {
     /// # Panics
     /// If the name of the host is empty or has a slash in it.
     pub fn with_geometry(host: &str, seed: u64, geometry: Geometry) -> Self {
+        Self::place(host, State::new(seed, geometry))
+    }
+
+    fn place(host: &str, state: State) -> Self {
         assert!(!host.is_empty() && !host.contains('/'), "a host's name is one part of a path");
-        let disk = Self(Arc::new(Mutex::new(State::new(seed, geometry))));
+        let disk = Self(Arc::new(Mutex::new(state)));
         let before = DISKS.with_borrow_mut(|disks| disks.insert(host.to_owned(), disk.clone()));
         if let Some(before) = before {
             // Its connections would find the new disk by the old path.
             before.kill();
         }
         disk
+    }
+
+    /// Gives `host` a disk on this thread that is as this one is now, down, with a random stream of its own: what
+    /// comes of a power cut is drawn from `seed`. From here on the two have nothing in common.
+    pub fn fork(&self, host: &str, seed: u64) -> Self {
+        let state = lock(&self.0).fork(seed);
+        Self::place(host, state)
     }
 
     /// The disk that `host` has on this thread.

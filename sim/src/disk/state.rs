@@ -106,11 +106,28 @@ impl State {
     /// The power goes: the process dies, and the page cache with it.
     pub(super) fn power_cut(&mut self, loss: Loss) {
         self.kill();
-        self.directory.cut(loss, &mut self.rng);
+        let left = loss.draw(&mut self.rng);
+        self.directory.cut(left, &mut self.rng);
         for node in self.nodes.values_mut() {
-            node.file.cut(loss, self.geometry, &mut self.rng);
+            node.file.cut(left, self.geometry, &mut self.rng);
         }
         self.collect();
+    }
+
+    /// The same disk once more, down: what is on the medium, what is in the cache, and a random stream of its own.
+    pub(super) fn fork(&self, seed: u64) -> Self {
+        let file = |(inode, node): (&Inode, &Node)| (*inode, Node { file: node.file.clone(), ..Node::default() });
+        let mut forked = Self {
+            stats: self.stats,
+            faults: self.faults,
+            boot: self.boot,
+            directory: self.directory.clone(),
+            nodes: self.nodes.iter().map(file).collect(),
+            inodes: self.inodes,
+            ..Self::new(seed, self.geometry)
+        };
+        forked.kill();
+        forked
     }
 
     /// The disk serves again.
@@ -283,6 +300,11 @@ impl State {
 
     fn sync_directory(&mut self) {
         self.stats.directory_syncs += 1;
+        let nth = self.stats.directory_syncs;
+        if self.faults.directory_sync_lies.strikes(nth, &mut self.rng) {
+            self.stats.faults += 1;
+            return;
+        }
         self.directory.sync();
         self.collect();
     }
@@ -313,6 +335,29 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_lengths_are_kept_or_lost_apart_from_each_other_and_from_the_data() {
+        let odds = super::super::Odds { new_ppm: 500_000, torn_ppm: 0, garbage_ppm: 0 };
+        let mut left = std::collections::BTreeSet::new();
+        for seed in 0..500 {
+            let mut state = State::new(seed, Geometry::default());
+            let [cut, removed] = ["cut", "removed"].map(|name| state.open(name, SQLITE_OPEN_CREATE).unwrap());
+            state.write(0, cut, 0, &[b'o'; 1024]).unwrap();
+            state.sync(0, cut, true).unwrap();
+            state.sync(0, removed, true).unwrap();
+            state.write(0, cut, 0, b"new").unwrap();
+            state.truncate(0, cut, 512).unwrap();
+            state.delete("removed", false).unwrap();
+            state.open("made", SQLITE_OPEN_CREATE).unwrap();
+            state.power_cut(Loss::Subset { sector_bytes: 512, odds });
+            let files = state.files();
+            let is_cut = files["cut"].len() == 512;
+            let is_written = files["cut"].starts_with(b"new");
+            left.insert((is_cut, is_written, files.contains_key("removed"), files.contains_key("made")));
+        }
+        assert_eq!(left.len(), 16, "every combination");
+    }
 
     #[test]
     fn a_file_outlives_its_name_as_long_as_a_handle_or_the_medium_has_it() {

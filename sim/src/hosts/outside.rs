@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, Uri};
 use axum::routing::post;
-use axum::{Json, Router};
 use kew_spec::history::{Notified, Stored, Via};
 use kew_spec::lifecycle::Status;
 use serde::Deserialize;
@@ -18,13 +20,13 @@ use crate::record::{Recorder, fingerprint};
 pub const HOST: &str = "outside";
 
 /// What the world outside has.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Outside {
     recorder: Recorder,
     state: Arc<Mutex<Things>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 struct Things {
     versions: BTreeMap<(String, String), u64>,
     events: BTreeSet<(String, String)>,
@@ -62,13 +64,72 @@ impl Outside {
 
     /// Serves it.
     pub async fn serve(self, net: SharedNet) -> Result {
-        let router = Router::new()
-            .route("/entities", post(entities))
-            .route("/events", post(events))
-            .route("/mails", post(mails))
-            .layer(DefaultBodyLimit::disable())
-            .with_state(self);
+        let router = Router::new().route("/{place}", post(take)).layer(DefaultBodyLimit::disable()).with_state(self);
         serve(net.as_ref(), router).await
+    }
+
+    /// The same world once more, which goes its own way from here on.
+    pub fn fork(&self, recorder: Recorder) -> Self {
+        let things = self.things().clone();
+        Self { recorder, state: Arc::new(Mutex::new(things)) }
+    }
+
+    /// Takes what a handler brings to `path`; false if there is no such place or it is of another form.
+    pub fn take(&self, path: &str, body: &[u8]) -> bool {
+        let Ok(it) = serde_json::from_slice(body) else { return false };
+        match path {
+            "/entities" => self.entities(it),
+            "/events" => self.events(it),
+            "/mails" => self.mails(it),
+            _ => return false,
+        }
+        true
+    }
+
+    fn entities(&self, it: Delivery) {
+        for entry in it.entries {
+            let key = entry.key.unwrap_or_default();
+            let mut things = self.things();
+            let known = things.versions.entry((it.queue.clone(), key.clone())).or_default();
+            let applied = *known < entry.version;
+            *known = (*known).max(entry.version);
+            drop(things);
+            self.recorder.see(Stored {
+                queue: it.queue.clone(),
+                jobs: vec![entry.job],
+                batch: None,
+                key: Some(key),
+                payload: Some(fingerprint(&entry.payload)),
+                applied,
+            });
+        }
+    }
+
+    /// A store of events knows a batch by its id, and within it each event: what it has, it does not store again.
+    fn events(&self, it: Delivery) {
+        let (mut new, mut known) = (Vec::new(), Vec::new());
+        for entry in it.entries {
+            let fresh = self.things().events.insert((it.batch.clone(), entry.job.clone()));
+            if fresh { new.push(entry.job) } else { known.push(entry.job) }
+        }
+        for (jobs, applied) in [(new, true), (known, false)] {
+            if !jobs.is_empty() {
+                let (queue, batch) = (it.queue.clone(), Some(it.batch.clone()));
+                self.recorder.see(Stored { queue, jobs, batch, key: None, payload: None, applied });
+            }
+        }
+    }
+
+    fn mails(&self, it: Delivery) {
+        for entry in it.entries {
+            let applied = self.things().mails.insert(entry.job.clone());
+            let (queue, jobs) = (it.queue.clone(), vec![entry.job]);
+            self.recorder.see(Stored { queue, jobs, batch: None, key: None, payload: None, applied });
+            let mail: Option<Mail> = serde_json::from_str(&entry.payload).ok();
+            if let Some((job, status)) = mail.and_then(|mail| told(&mail.text)) {
+                self.recorder.see(Notified { user: entry.user, via: Via::Email, session: None, job, status });
+            }
+        }
     }
 
     fn things(&self) -> MutexGuard<'_, Things> {
@@ -76,50 +137,8 @@ impl Outside {
     }
 }
 
-async fn entities(State(outside): State<Outside>, Json(it): Json<Delivery>) {
-    for entry in it.entries {
-        let key = entry.key.unwrap_or_default();
-        let mut things = outside.things();
-        let known = things.versions.entry((it.queue.clone(), key.clone())).or_default();
-        let applied = *known < entry.version;
-        *known = (*known).max(entry.version);
-        drop(things);
-        outside.recorder.see(Stored {
-            queue: it.queue.clone(),
-            jobs: vec![entry.job],
-            batch: None,
-            key: Some(key),
-            payload: Some(fingerprint(&entry.payload)),
-            applied,
-        });
-    }
-}
-
-/// A store of events knows a batch by its id, and within it each event: what it has, it does not store again.
-async fn events(State(outside): State<Outside>, Json(it): Json<Delivery>) {
-    let (mut new, mut known) = (Vec::new(), Vec::new());
-    for entry in it.entries {
-        let fresh = outside.things().events.insert((it.batch.clone(), entry.job.clone()));
-        if fresh { new.push(entry.job) } else { known.push(entry.job) }
-    }
-    for (jobs, applied) in [(new, true), (known, false)] {
-        if !jobs.is_empty() {
-            let (queue, batch) = (it.queue.clone(), Some(it.batch.clone()));
-            outside.recorder.see(Stored { queue, jobs, batch, key: None, payload: None, applied });
-        }
-    }
-}
-
-async fn mails(State(outside): State<Outside>, Json(it): Json<Delivery>) {
-    for entry in it.entries {
-        let applied = outside.things().mails.insert(entry.job.clone());
-        let (queue, jobs) = (it.queue.clone(), vec![entry.job]);
-        outside.recorder.see(Stored { queue, jobs, batch: None, key: None, payload: None, applied });
-        let mail: Option<Mail> = serde_json::from_str(&entry.payload).ok();
-        if let Some((job, status)) = mail.and_then(|mail| told(&mail.text)) {
-            outside.recorder.see(Notified { user: entry.user, via: Via::Email, session: None, job, status });
-        }
-    }
+async fn take(State(outside): State<Outside>, uri: Uri, body: Bytes) -> StatusCode {
+    if outside.take(uri.path(), &body) { StatusCode::OK } else { StatusCode::NOT_FOUND }
 }
 
 /// What a mail of the notifier tells: it begins "The job JOB of the queue QUEUE ended as STATUS at".

@@ -47,7 +47,7 @@ pub struct Setup {
 pub async fn serve(setup: Setup) -> Result {
     let up = history::Processor { processor: setup.host.clone(), up: true, slots: setup.slots };
     setup.recorder.see(up);
-    let outside = Client::new(setup.net.clone(), url(outside::HOST), None);
+    let outside = Arc::new(Client::new(setup.net.clone(), url(outside::HOST), None));
     let handlers = setup.queues.iter().map(|(queue, policy)| {
         let scripted = Scripted {
             processor: setup.host.clone(),

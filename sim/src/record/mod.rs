@@ -18,12 +18,17 @@ pub struct Recorder {
     inner: Arc<Mutex<Inner>>,
 }
 
-#[derive(Default)]
 struct Inner {
     events: Vec<Event>,
-    hash: Sha256,
+    /// Not kept by a recorder that goes on from an earlier one.
+    hash: Option<Sha256>,
     ops: u64,
-    last_at: u64,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self { events: Vec::new(), hash: Some(Sha256::new()), ops: 0 }
+    }
 }
 
 impl std::fmt::Debug for Recorder {
@@ -43,9 +48,9 @@ impl Recorder {
     pub fn see_at(&self, at: u64, what: impl Into<What>) {
         let event = Event { at, what: what.into() };
         let mut inner = self.inner();
-        let line = serde_json::to_vec(&event).expect("an event is made of plain data");
-        inner.hash.update(&line);
-        inner.last_at = inner.last_at.max(at);
+        if let Some(hash) = &mut inner.hash {
+            hash.update(line(&event));
+        }
         inner.events.push(event);
     }
 
@@ -53,8 +58,10 @@ impl Recorder {
     pub fn traffic(&self, bytes: &[u8]) {
         let at = clock::now_ms();
         let mut inner = self.inner();
-        inner.hash.update(at.to_le_bytes());
-        inner.hash.update(bytes);
+        if let Some(hash) = &mut inner.hash {
+            hash.update(at.to_le_bytes());
+            hash.update(bytes);
+        }
     }
 
     /// Takes something into the hash that is no observation.
@@ -71,13 +78,35 @@ impl Recorder {
 
     /// The history in order of time, and the hash over everything.
     pub fn finish(&self) -> (Vec<Event>, String) {
-        let mut inner = self.inner();
-        let mut events = std::mem::take(&mut inner.events);
+        let events = self.take();
+        let rolling = self.inner().hash.take();
+        let hash = rolling.map_or_else(|| hash(&events), |rolling| hex(&rolling.finalize()));
+        (events, hash)
+    }
+
+    /// The history in order of time.
+    pub(crate) fn take(&self) -> Vec<Event> {
+        let mut events = std::mem::take(&mut self.inner().events);
         // Within one tick the hosts run one after the other; nothing passes between hosts in less than a tick, so
         // sorting by time keeps every cause before its effect.
         events.sort_by_key(|event| event.at);
-        let hash = std::mem::take(&mut inner.hash).finalize();
-        (events, hash.iter().map(|byte| format!("{byte:02x}")).collect())
+        events
+    }
+
+    /// A recorder that goes on from `events`, the last operation having been `ops`. It keeps no rolling hash.
+    pub(crate) fn resume(events: Vec<Event>, ops: u64) -> Self {
+        Self { inner: Arc::new(Mutex::new(Inner { events, hash: None, ops })) }
+    }
+
+    /// What was seen since the first `skip` events, and the number of the last operation.
+    pub(crate) fn seen(&self, skip: usize) -> (Vec<Event>, u64) {
+        let inner = self.inner();
+        (inner.events[skip..].to_vec(), inner.ops)
+    }
+
+    /// How many events were seen.
+    pub(crate) fn len(&self) -> usize {
+        self.inner().events.len()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -85,7 +114,21 @@ impl Recorder {
     }
 }
 
+fn line(event: &Event) -> Vec<u8> {
+    serde_json::to_vec(event).expect("an event is made of plain data")
+}
+
+/// A hash over events alone.
+pub(crate) fn hash(events: &[Event]) -> String {
+    let hash = events.iter().fold(Sha256::new(), |hash, event| hash.chain_update(line(event)));
+    hex(&hash.finalize())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A payload's fingerprint: equal if and only if the payloads are equal byte for byte.
 pub fn fingerprint(payload: &str) -> String {
-    Sha256::digest(payload.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(payload.as_bytes())[..8])
 }

@@ -1,6 +1,6 @@
 //! What faults of a disk that has power do to commits.
 
-use kew_sim::disk::{Disk, Faults, Loss, Slow, SyncFailure, Trigger};
+use kew_sim::disk::{Disk, Faults, Geometry, Loss, Slow, SyncFailure, Trigger};
 
 use super::*;
 
@@ -69,6 +69,44 @@ fn a_sync_that_fails_and_forgets_is_not_mended_by_the_next_one() {
     };
     assert!(wal_bytes(SyncFailure::Retryable) > HEADER_BYTES);
     assert_eq!(wal_bytes(SyncFailure::Forgets), HEADER_BYTES);
+}
+
+#[test]
+fn what_a_failed_sync_forgets_takes_later_commits_with_it_only_without_powersafe_overwrite() {
+    let left = |powersafe_overwrite| {
+        let disk = Disk::with_geometry(HOST, 1, Geometry { powersafe_overwrite, ..Geometry::default() });
+        let db = open(FULL).unwrap();
+        assert_eq!(run(&db, 3), 3);
+        let (sync_fails, sync_failure) = (Trigger::Next, SyncFailure::Forgets);
+        disk.set_faults(Faults { sync_fails, sync_failure, ..Faults::default() });
+        assert!(insert(&db, 4).is_err());
+        (4..=6).for_each(|id| assert!(insert(&db, id).is_ok()));
+        disk.power_cut(Loss::DropAll);
+        drop(db);
+        reopen(&disk)
+    };
+    assert_eq!(left(true), Some(found(6)), "the failed frames are written again");
+    // A commit is padded to the end of a sector, and what the padding has beyond it waits for the next commit's sync.
+    // That one forgets it, nothing writes it again, and the log ends there.
+    assert_eq!(left(false), Some(found(3)), "commits that were acknowledged after the failure are gone");
+}
+
+#[test]
+fn a_directory_sync_that_lies_loses_a_new_log_and_every_commit_in_it() {
+    let left = |directory_sync_lies| {
+        let disk = Disk::new(HOST, 1);
+        let db = open(FULL).unwrap();
+        assert_eq!(run(&db, 1), 1);
+        db.close().unwrap();
+        disk.set_faults(Faults { directory_sync_lies, ..Faults::default() });
+        let db = open(FULL).unwrap();
+        (2..=5).for_each(|id| assert!(insert(&db, id).is_ok(), "a lie reports success"));
+        disk.power_cut(Loss::DropAll);
+        drop(db);
+        reopen(&disk)
+    };
+    assert_eq!(left(Trigger::Never), Some(found(5)));
+    assert_eq!(left(Trigger::Always), Some(found(1)), "sound, and as if nothing had been acknowledged");
 }
 
 #[test]

@@ -5,7 +5,14 @@ use kew_sim::disk::{Disk, Loss};
 use super::*;
 
 /// One of each kind of loss; the sectors are those of old and of new disks.
-const LOSSES: [Loss; 4] = [Loss::DropAll, Loss::KeepAll, Loss::subset(512), Loss::subset(4096)];
+const LOSSES: [Loss; 6] = [
+    Loss::DropAll,
+    Loss::KeepAll,
+    Loss::subset(512),
+    Loss::subset(4096),
+    Loss::Partway { sector_bytes: 512 },
+    Loss::Partway { sector_bytes: 4096 },
+];
 
 /// How often a sweep found each kind of damage.
 #[derive(Debug, Default, PartialEq)]
