@@ -138,6 +138,7 @@ fn populate(
         clock: clocks.of(api::HOST),
         seed: random::stream(options.seed, "api ids").random(),
         net: net.clone(),
+        seams: seams.clone(),
     };
     sim.host(api::HOST, move || api::serve(setup.clone()));
     let setup = notifier::Setup {

@@ -1,9 +1,10 @@
 //! `kew sim`: tries the reference queue in simulated worlds, one process per seed, and adds the verdicts up.
 //!
 //! The world is `kew-sim`'s; here are the processes ([`pool`], [`play`]), the sum ([`total`]) and the two ways of
-//! asking: does anything break ([`seeds`]), and is a bug that was planted named ([`planted`]).
+//! asking: does anything break ([`seeds`]), and is a bug that was planted named ([`planted`], all of them: [`matrix`]).
 
 mod child;
+mod matrix;
 mod planted;
 mod play;
 mod pool;
@@ -66,6 +67,9 @@ pub(crate) struct Arguments {
     /// Plant a bug and see whether it is named; `list` prints them all
     #[arg(long, value_name = "NAME|list")]
     planted: Option<String>,
+    /// Try every planted bug and print which clauses break, as Markdown [default: 40 seeds each]
+    #[arg(long, conflicts_with_all = ["seed", "first", "scenario", "twice"])]
+    kill_matrix: bool,
     /// List the scenarios of the library
     #[arg(long)]
     scenarios: bool,
@@ -106,6 +110,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
     refuse_unseeded()?;
     let scenario = arguments.scenario.as_deref().map(find_scenario).transpose()?;
     let bug = arguments.planted.as_deref().map(planted::find).transpose()?;
+    if arguments.kill_matrix {
+        return matrix::run(arguments);
+    }
     match (arguments.child, arguments.seed, bug) {
         (true, Some(seed), _) => child::run(arguments, seed, scenario),
         (_, None, Some(bug)) => planted::run(arguments, bug),
