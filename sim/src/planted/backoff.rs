@@ -69,11 +69,11 @@ pub(super) const BUGS: &[Bug] = &[
     decision(
         "cap-not-for-the-lost",
         "backoff/capped",
-        "From its third attempt on, a job whose lease was lost waits four times as long.",
+        "From its second attempt on, a job that was lost or timed out waits eight times as long.",
         |store| {
             delays(store, |it, delay_ms| {
                 let lost = matches!(it.outcome, Outcome::Lost(_) | Outcome::TimedOut(_));
-                if lost && 3 <= it.lease.attempt { delay_ms * 4 } else { delay_ms }
+                if lost && 2 <= it.lease.attempt { delay_ms * 8 } else { delay_ms }
             })
         },
     ),

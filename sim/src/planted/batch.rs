@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kew_runtime::broker::Report;
+use kew_runtime::broker::{Granted, Report};
 use kew_runtime::store::{Answer, Claim, Claimed, Command, Outlook, Store};
 
 use super::Bug;
@@ -21,10 +21,10 @@ pub(super) const BUGS: &[Bug] = &[
     decision("batch-doubled-under-backlog", "batch/size", "Two full batches that wait go as one.", |store| {
         alter::store(store, Doubled::default())
     }),
-    decision("late-comer-joins-a-full-batch", "batch/size", "A full batch takes the next job along.", |store| {
+    store("late-comer-joins-a-full-batch", "batch/size", "A full batch takes the next job along.", |store| {
         further_claims(store, |_, it, claimed| {
             let full = 1 < it.max && claimed.jobs.len() == it.max as usize;
-            full.then(|| vec![Claim { max: 1, ..it.clone() }]).unwrap_or_default()
+            if full { vec![Claim { max: 1, ..it.clone() }] } else { Vec::new() }
         })
     }),
     decision("full-batch-waits", "batch/full", "A full batch waits like any other.", |store| {
@@ -103,13 +103,13 @@ pub(super) const BUGS: &[Bug] = &[
         "A processor that is given two deliveries at once hands them to one handler.",
         |queue| {
             alter::pulls(queue, |pulled| {
-                if let [first, second, ..] = &mut pulled.deliveries[..]
-                    && first.delivery.queue != second.delivery.queue
-                {
+                let stranger = |pair: &[Granted]| pair[0].delivery.queue != pair[1].delivery.queue;
+                if let Some(i) = pulled.deliveries.windows(2).position(stranger) {
+                    let mut second = pulled.deliveries.remove(i + 1);
+                    let first = &mut pulled.deliveries[i];
                     first.delivery.jobs.append(&mut second.delivery.jobs);
                     first.leases.append(&mut second.leases);
                     first.created_ms.append(&mut second.created_ms);
-                    pulled.deliveries.remove(1);
                 }
             })
         },

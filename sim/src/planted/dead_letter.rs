@@ -119,12 +119,8 @@ pub(super) const BUGS: &[Bug] = &[
         "dead-letter/redrive",
         "A redriven job is still among the dead letters.",
         |inner| {
-            let mut seen: BTreeMap<String, DeadLetterRow> = BTreeMap::new();
-            dead_letters(inner, move |dead| {
-                seen.extend(dead.iter().map(|dead| (dead.job.id.clone(), dead.clone())));
-                let listed: BTreeSet<_> = dead.iter().map(|dead| dead.job.id.clone()).collect();
-                dead.extend(seen.values().filter(|dead| !listed.contains(&dead.job.id)).cloned());
-            })
+            let mut dead = BTreeMap::new();
+            alter::reader(inner, move |rows| list_still(&mut dead, rows))
         },
     ),
 ];
@@ -139,6 +135,23 @@ fn dead_letters(
             alter(dead);
         }
     })
+}
+
+/// Lists all that has ever been seen to be dead.
+fn list_still(dead: &mut BTreeMap<String, DeadLetterRow>, rows: &mut Rows) {
+    match rows {
+        Rows::Jobs(jobs) => {
+            for job in jobs.iter().filter(|job| job.dead_letter_queue.is_some()) {
+                let died_ms = job.updated_ms;
+                dead.insert(job.id.clone(), DeadLetterRow { job: job.clone(), died_ms, attempts: Vec::new() });
+            }
+        }
+        Rows::DeadLetters(listed) => {
+            let known: BTreeSet<_> = listed.iter().map(|dead| dead.job.id.clone()).collect();
+            listed.extend(dead.values().filter(|dead| !known.contains(&dead.job.id)).cloned());
+        }
+        _ => {}
+    }
 }
 
 /// Dead letters of choice just fail.

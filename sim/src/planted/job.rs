@@ -2,15 +2,20 @@
 //! `lease`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use kew_runtime::broker::{Refusal, Request};
+use kew_runtime::broker::{Queue, Refusal, Request, Response};
 use kew_runtime::store::{Answer, Command, Ending, How, NewJob, Store, Then};
 use serde_json::value::RawValue;
 
 use super::Bug;
 use super::alter::{self, Every, StoreBug};
 use super::plant::{api, handler, processor, store};
+
+/// How soon an enqueue without a reply is asked again.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// For how long a forgetful queue remembers an idempotency key.
 const KEY_REMEMBERED_MS: u64 = 300;
@@ -65,18 +70,8 @@ pub(super) const BUGS: &[Bug] = &[
     api(
         "asked-again-under-a-new-id",
         "job/no-phantom",
-        "An enqueue whose reply was lost is asked again as another one.",
-        |queue| {
-            alter::calls(queue, |queue, request| {
-                async move {
-                    match queue.call(request.clone()).await {
-                        Err(Refusal::Unavailable(_)) => queue.call(renamed(request)).await,
-                        reply => reply,
-                    }
-                }
-                .boxed()
-            })
-        },
+        "An enqueue whose reply was lost is asked again, each time as another one, until it is answered.",
+        |queue| alter::calls(queue, |queue, request| asked_again(queue, request).boxed()),
     ),
     handler("payload-written-anew", "job/payload", "The payload is parsed and written anew.", |handler| {
         alter::deliveries(handler, |delivery| delivery.jobs.iter_mut().for_each(|job| write_anew(&mut job.payload)))
@@ -163,6 +158,24 @@ pub(super) const BUGS: &[Bug] = &[
         },
     ),
 ];
+
+/// Asks until there is an answer, whether or not whoever wanted it still waits.
+async fn asked_again(queue: Arc<dyn Queue>, request: Request) -> Result<Response, Refusal> {
+    if !matches!(request, Request::Enqueue(_)) {
+        return queue.call(request).await;
+    }
+    let asking = tokio::spawn(async move {
+        let mut request = request;
+        loop {
+            match queue.call(request.clone()).await {
+                Err(Refusal::Unavailable(_)) => tokio::time::sleep(ASKED_AGAIN_AFTER).await,
+                reply => return reply,
+            }
+            request = renamed(request);
+        }
+    });
+    asking.await.unwrap_or_else(|error| Err(Refusal::Unavailable(error.to_string())))
+}
 
 /// The same enqueue as another request.
 fn renamed(mut request: Request) -> Request {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kew_runtime::store::{Answer, Claim, Claimed, Command, LeaseId, Outcome, Outlook, Store};
 
 use super::Bug;
-use super::alter::track::{Entities, Leased, Leases};
+use super::alter::track::{Leased, Leases};
 use super::alter::{self, Every, StoreBug};
 use super::plant::{decision, store};
 
@@ -62,7 +62,7 @@ pub(super) const BUGS: &[Bug] = &[
     store(
         "pg-boss-522-one-bad-lease-stops-all",
         "job/no-loss",
-        "One lost job whose entity has a follow-up keeps all leases from being ended.",
+        "One lost job of an entity keeps all leases from being ended.",
         |store| alter::store(store, OneStopsAll::default()),
     ),
     store(
@@ -179,20 +179,23 @@ impl StoreBug for Page {
     }
 }
 
+/// The queues whose jobs are of entities.
 #[derive(Default)]
 struct OneStopsAll {
-    entities: Entities,
+    queues: BTreeSet<String>,
 }
 
 impl StoreBug for OneStopsAll {
-    fn after(&mut self, asked: &Command, answer: &mut Answer) {
-        self.entities.see(asked, answer);
+    fn after(&mut self, asked: &Command, _answer: &mut Answer) {
+        if let Command::Enqueue(it) = asked
+            && it.key.is_some()
+        {
+            self.queues.insert(it.queue.clone());
+        }
     }
 
     fn outlook(&mut self, _now_ms: u64, outlook: &mut Outlook) {
-        let followed =
-            |lease: &LeaseId| self.entities.of_job(&lease.job).is_some_and(|entity| entity.waiting.is_some());
-        if outlook.expired.iter().any(followed) {
+        if outlook.expired.iter().any(|lease| self.queues.contains(&lease.queue)) {
             outlook.expired.clear();
         }
     }

@@ -102,20 +102,26 @@ struct Counted {
     limits: BTreeMap<String, (u32, u64)>,
     starts: BTreeMap<String, Vec<Start>>,
     redriven: BTreeSet<String>,
+    /// When the broker was started, and what the store knew then of starts before.
+    since_ms: Option<u64>,
+    before_ms: BTreeMap<String, Vec<u64>>,
 }
 
 fn counted(inner: Box<dyn Store>, counts: fn(&Start, &At) -> u32) -> Box<dyn Store> {
     let (limits, starts, redriven) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-    alter::store(inner, Counted { counts, limits, starts, redriven })
+    let (since_ms, before_ms) = (None, BTreeMap::new());
+    alter::store(inner, Counted { counts, limits, starts, redriven, since_ms, before_ms })
 }
 
 impl Counted {
     /// When the starts that count took place, the oldest first.
     fn recent_ms(&self, queue: &str, now_ms: u64) -> Vec<u64> {
-        let Some(&(_, per_ms)) = self.limits.get(queue) else { return Vec::new() };
+        let before_ms = self.before_ms.get(queue).into_iter().flatten().copied();
+        let Some(&(_, per_ms)) = self.limits.get(queue) else { return before_ms.collect() };
         let within = self.starts.get(queue).into_iter().flatten().filter(|start| now_ms < start.at_ms + per_ms);
         let times = within.map(|start| (start.at_ms, (self.counts)(start, &At { now_ms, per_ms })));
-        times.flat_map(|(at_ms, count)| std::iter::repeat_n(at_ms, count as usize)).collect()
+        let counted_ms = times.flat_map(|(at_ms, count)| std::iter::repeat_n(at_ms, count as usize));
+        before_ms.filter(|at_ms| now_ms < at_ms + per_ms).chain(counted_ms).collect()
     }
 }
 
@@ -123,7 +129,9 @@ impl StoreBug for Counted {
     fn before(&mut self, command: &mut Command) -> Option<Answer> {
         match command {
             Command::Claim(it) => {
-                let (starts, per_ms) = it.rate.take()?;
+                let (starts, per_ms) = it.rate?;
+                // The store goes on to write starts down, for after a restart, and limits nothing.
+                it.rate = Some((u32::MAX, per_ms));
                 self.limits.insert(it.queue.clone(), (starts, per_ms));
                 let used = self.recent_ms(&it.queue, it.now_ms).len();
                 (starts as usize <= used).then_some(Answer::Claimed(None))
@@ -161,10 +169,11 @@ impl StoreBug for Counted {
     }
 
     fn outlook(&mut self, now_ms: u64, outlook: &mut Outlook) {
+        let since_ms = *self.since_ms.get_or_insert(now_ms);
         for queue in &mut outlook.queues {
-            if self.limits.contains_key(&queue.queue) {
-                queue.recent_claims_ms = self.recent_ms(&queue.queue, now_ms);
-            }
+            let before_ms = queue.recent_claims_ms.iter().copied().filter(|&at_ms| at_ms < since_ms);
+            self.before_ms.insert(queue.queue.clone(), before_ms.collect());
+            queue.recent_claims_ms = self.recent_ms(&queue.queue, now_ms);
         }
     }
 }

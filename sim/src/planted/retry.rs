@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kew_runtime::broker::{Report, Request};
+use kew_runtime::broker::Report;
 use kew_runtime::store::{Answer, Claim, Command, JobRow, LeaseId, Outcome, Outlook, Settle, Store, Then};
 use kew_spec::lifecycle::Status;
 use kew_spec::queues::{Attempts, Policy};
@@ -138,9 +138,9 @@ pub(super) const BUGS: &[Bug] = &[
         "A lost job whose entity has a follow-up is a duplicate of that, and dropped.",
         |store| dropped(store, |it, followed| followed && matches!(it.outcome, Outcome::Lost(_))),
     ),
-    decision("given-up-at-the-fourth", "retry/infinite", "Whatever fails four times is given up.", |store| {
+    decision("given-up-at-the-third", "retry/infinite", "Whatever fails three times is given up.", |store| {
         alter::settles(store, |it| {
-            if 4 <= it.lease.attempt && matches!(it.then, Then::RetryAt(_)) {
+            if 3 <= it.lease.attempt && matches!(it.then, Then::RetryAt(_)) {
                 it.then = Then::Fail;
             }
         })
@@ -184,18 +184,6 @@ pub(super) const BUGS: &[Bug] = &[
         "retry/one-owner",
         "A job that was given up for lost is finished by its old processor all the same.",
         |store| alter::store(store, FinishedAndFailed::default()),
-    ),
-    processor(
-        "settled-under-another-attempt",
-        "retry/one-owner",
-        "A retry is settled as the attempt before it.",
-        |queue| {
-            alter::requests(queue, |request| {
-                if let Request::Settle(settlements) = request {
-                    settlements.iter_mut().for_each(|it| it.lease.attempt = it.lease.attempt.saturating_sub(1).max(1));
-                }
-            })
-        },
     ),
 ];
 
