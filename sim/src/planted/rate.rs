@@ -47,10 +47,10 @@ pub(super) const BUGS: &[Bug] = &[
         |store| counted(store, |_, _| 2),
     ),
     decision(
-        "rate-of-done-work-counted-again",
+        "rate-window-from-the-end",
         "rate/used",
-        "A start is counted once more when it is settled.",
-        |store| counted(store, |it, _| 1 + u32::from(it.settled)),
+        "A start counts until a whole window after its job has ended.",
+        |store| alter::store(store, Counted { from_the_end: true, ..Counted::new(|_, _| 1) }),
     ),
 ];
 
@@ -85,7 +85,6 @@ struct Start {
     job: String,
     attempt: u32,
     redriven: bool,
-    settled: bool,
     failed: bool,
 }
 
@@ -99,6 +98,8 @@ struct At {
 struct Counted {
     /// How often a start within the window counts.
     counts: fn(&Start, &At) -> u32,
+    /// Whether a start's window begins when its job has ended.
+    from_the_end: bool,
     limits: BTreeMap<String, (u32, u64)>,
     starts: BTreeMap<String, Vec<Start>>,
     redriven: BTreeSet<String>,
@@ -108,12 +109,16 @@ struct Counted {
 }
 
 fn counted(inner: Box<dyn Store>, counts: fn(&Start, &At) -> u32) -> Box<dyn Store> {
-    let (limits, starts, redriven) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-    let (since_ms, before_ms) = (None, BTreeMap::new());
-    alter::store(inner, Counted { counts, limits, starts, redriven, since_ms, before_ms })
+    alter::store(inner, Counted::new(counts))
 }
 
 impl Counted {
+    fn new(counts: fn(&Start, &At) -> u32) -> Self {
+        let (limits, starts, redriven) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let (since_ms, before_ms, from_the_end) = (None, BTreeMap::new(), false);
+        Self { counts, from_the_end, limits, starts, redriven, since_ms, before_ms }
+    }
+
     /// When the starts that count took place, the oldest first.
     fn recent_ms(&self, queue: &str, now_ms: u64) -> Vec<u64> {
         let before_ms = self.before_ms.get(queue).into_iter().flatten().copied();
@@ -121,7 +126,9 @@ impl Counted {
         let within = self.starts.get(queue).into_iter().flatten().filter(|start| now_ms < start.at_ms + per_ms);
         let times = within.map(|start| (start.at_ms, (self.counts)(start, &At { now_ms, per_ms })));
         let counted_ms = times.flat_map(|(at_ms, count)| std::iter::repeat_n(at_ms, count as usize));
-        before_ms.filter(|at_ms| now_ms < at_ms + per_ms).chain(counted_ms).collect()
+        let mut recent_ms: Vec<_> = before_ms.filter(|at_ms| now_ms < at_ms + per_ms).chain(counted_ms).collect();
+        recent_ms.sort_unstable();
+        recent_ms
     }
 }
 
@@ -152,7 +159,6 @@ impl StoreBug for Counted {
                     job: job.lease.job.clone(),
                     attempt: job.lease.attempt,
                     redriven: self.redriven.contains(&job.lease.job),
-                    settled: false,
                     failed: false,
                 };
                 self.starts.entry(it.queue.clone()).or_default().extend(claimed.jobs.iter().map(start));
@@ -160,7 +166,9 @@ impl StoreBug for Counted {
             (Command::Settle(it), Answer::Settled { accepted: true }) => {
                 let of_queue = self.starts.get_mut(&it.lease.queue).into_iter().flatten();
                 for start in of_queue.filter(|start| start.job == it.lease.job && start.attempt == it.lease.attempt) {
-                    start.settled = true;
+                    if self.from_the_end {
+                        start.at_ms = it.now_ms;
+                    }
                     start.failed = it.then != Then::Complete;
                 }
             }

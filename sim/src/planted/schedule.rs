@@ -18,7 +18,7 @@ use super::plant::{decision, handler, policy, processor};
 /// A scheduler that is later than this for a tick passes it over.
 const LATE_MS: u64 = 1_500;
 
-/// How many events the first runs after a restart take.
+/// How many events a modest processor asks for.
 const BITE: u32 = 2;
 
 pub(super) const BUGS: &[Bug] = &[
@@ -97,7 +97,7 @@ pub(super) const BUGS: &[Bug] = &[
     ),
     decision(
         "getpaseo-2819-cadence-advanced-twice",
-        "schedule/every-tick",
+        "backoff/not-late",
         "A failed event passes over the next tick.",
         |store| alter::store(store, AdvancedTwice::default()),
     ),
@@ -105,12 +105,13 @@ pub(super) const BUGS: &[Bug] = &[
         alter::store(store, TickByTick::default())
     }),
     decision(
-        "catch-up-in-small-bites",
+        "catch-up-in-smaller-batches",
         "schedule/catch-up",
-        "After a restart, what waited is taken in small bites.",
+        "After a restart, batches are not filled to their size.",
         |store| {
             alter::after_restart(store, |store| {
-                alter::store(store, Bites { size: |it| it.min(BITE), first_run_alone: true, ..Bites::default() })
+                let size = |max: u32| (max - max / 6).saturating_sub(1).max(1);
+                alter::store(store, Bites { size, whatever: true, ..Bites::default() })
             })
         },
     ),
@@ -273,15 +274,14 @@ impl StoreBug for TickByTick {
 /// Scheduled queues give smaller batches than they may.
 struct Bites {
     size: fn(u32) -> u32,
-    /// Only until something has been enqueued after the first claim.
-    first_run_alone: bool,
+    /// All queues that give batches, as it is not known after a restart which of them are scheduled.
+    whatever: bool,
     queues: BTreeSet<String>,
-    claimed: bool,
 }
 
 impl Default for Bites {
     fn default() -> Self {
-        Self { size: |max| max.div_ceil(2), first_run_alone: false, queues: BTreeSet::new(), claimed: false }
+        Self { size: |max| max.div_ceil(2), whatever: false, queues: BTreeSet::new() }
     }
 }
 
@@ -291,11 +291,7 @@ impl StoreBug for Bites {
             Command::Enqueue(it) if waits_for_tick(it) => {
                 self.queues.insert(it.queue.clone());
             }
-            // Right after a restart it is not known yet which queues are scheduled: those that give batches may be.
-            Command::Claim(it) if self.queues.contains(&it.queue) || self.first_run_alone => {
-                self.claimed = true;
-                it.max = (self.size)(it.max);
-            }
+            Command::Claim(it) if self.queues.contains(&it.queue) || self.whatever => it.max = (self.size)(it.max),
             _ => {}
         }
         None

@@ -63,7 +63,7 @@ pub(super) const BUGS: &[Bug] = &[
     ),
     decision(
         "clock-goes-back-unguarded",
-        "retry/one-owner",
+        "backoff/not-late",
         "The queue goes by a clock that is set back now and then.",
         |store| alter::commands(store, |command| *time(command) -= back_ms(*time(command))),
     ),
