@@ -44,6 +44,8 @@ pub struct Faults {
     crashes: u64,
     /// What ails the disk.
     ill: BTreeMap<u64, FaultKind>,
+    /// What the disk was like before.
+    healthy: disk::Faults,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,7 +67,15 @@ impl Faults {
             kinds.insert(id, spec.kind.clone());
         }
         agenda.sort_by(|a, b| b.cmp(a));
-        Self { means, agenda, kinds, down: BTreeMap::new(), crashes: 0, ill: BTreeMap::new() }
+        Self {
+            means,
+            agenda,
+            kinds,
+            down: BTreeMap::new(),
+            crashes: 0,
+            ill: BTreeMap::new(),
+            healthy: disk::Faults::default(),
+        }
     }
 
     /// How many faults have been stated.
@@ -145,12 +155,15 @@ impl Faults {
             (FaultKind::ClockDrift { host, ppm }, true) => self.means.clocks.drift(host, *ppm, now_ms),
             (FaultKind::ClockDrift { host, .. }, false) => self.means.clocks.correct(host),
             (FaultKind::DiskSlow { .. } | FaultKind::DiskFull { .. } | FaultKind::DiskErrors { .. }, begins) => {
+                if self.ill.is_empty() {
+                    self.healthy = self.means.disk.faults();
+                }
                 if begins {
                     self.ill.insert(id, kind.clone());
                 } else {
                     self.ill.remove(&id);
                 }
-                self.means.disk.set_faults(illness(self.ill.values(), self.means.disk.used_bytes()));
+                self.means.disk.set_faults(illness(self.healthy, self.ill.values(), self.means.disk.used_bytes()));
             }
         }
     }
@@ -220,9 +233,9 @@ fn loss(remains: Remains) -> Loss {
     }
 }
 
-/// What `kinds` together do to a disk on which `used_bytes` are taken.
-fn illness<'a>(kinds: impl Iterator<Item = &'a FaultKind>, used_bytes: u64) -> disk::Faults {
-    let mut faults = disk::Faults { sync_failure: SyncFailure::Forgets, ..disk::Faults::default() };
+/// What `kinds` together do to a disk that was `healthy` before and on which `used_bytes` are taken.
+fn illness<'a>(healthy: disk::Faults, kinds: impl Iterator<Item = &'a FaultKind>, used_bytes: u64) -> disk::Faults {
+    let mut faults = healthy;
     for kind in kinds {
         match kind {
             FaultKind::DiskSlow { by_ms, .. } => faults.slow = Slow { sync_us: by_ms * 1_000, ..faults.slow },
@@ -230,6 +243,7 @@ fn illness<'a>(kinds: impl Iterator<Item = &'a FaultKind>, used_bytes: u64) -> d
             FaultKind::DiskErrors { permille, .. } => {
                 let chance = Trigger::ChancePpm(u32::from(*permille) * 1_000);
                 (faults.read_fails, faults.write_fails, faults.sync_fails) = (chance, chance, chance);
+                faults.sync_failure = SyncFailure::Forgets;
             }
             _ => unreachable!("only a disk's faults ail it"),
         }

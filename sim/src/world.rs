@@ -98,6 +98,7 @@ fn populate(
         clock: clocks.of(api::HOST),
         seed: random::stream(seed, "api ids").random(),
         net: net.clone(),
+        seams: seams.clone(),
     };
     sim.host(api::HOST, move || api::serve(setup.clone()));
     let setup = notifier::Setup {

@@ -1,11 +1,12 @@
 //! `kew sim`: tries the reference queue in simulated worlds, one process per seed, and adds the verdicts up.
 //!
-//! The world is `kew-sim`'s; here are the processes ([`pool`], [`play`]), the sum ([`total`], [`coverage`]) and the two ways of
-//! asking: does anything break ([`seeds`]), and is a bug that was planted named ([`planted`]).
+//! The world is `kew-sim`'s; here are the processes ([`pool`], [`play`]), the sum ([`total`], [`coverage`]) and the ways of
+//! asking: does anything break ([`seeds`]), and is a bug that was planted named ([`planted`], all of them: [`matrix`]).
 
 mod capsule;
 mod child;
 mod coverage;
+mod matrix;
 mod minimize;
 mod planted;
 mod play;
@@ -85,6 +86,9 @@ pub(crate) struct Arguments {
     /// Plant a bug and see whether it is named; `list` prints them all
     #[arg(long, value_name = "NAME|list")]
     planted: Option<String>,
+    /// Try every planted bug and print which clauses break, as Markdown [default: 40 seeds each]
+    #[arg(long, conflicts_with_all = ["seed", "first", "scenario", "twice"])]
+    kill_matrix: bool,
     /// List the scenarios of the library
     #[arg(long)]
     scenarios: bool,
@@ -142,6 +146,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
     }
     let scenario = arguments.scenario.as_deref().map(find_scenario).transpose()?;
     let bug = arguments.planted.as_deref().map(planted::find).transpose()?;
+    if arguments.kill_matrix {
+        return matrix::run(arguments);
+    }
     match (arguments.child, arguments.seed, bug) {
         (true, Some(seed), _) => child::run(arguments, &Plan::draw(seed, scenario, arguments.planted.clone())),
         (_, None, Some(bug)) => planted::run(arguments, bug),

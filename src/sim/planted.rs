@@ -59,7 +59,7 @@ pub(super) fn list(as_json: bool) {
 /// The bug with this name.
 pub(super) fn find(name: &str) -> Result<&'static Bug, Failure> {
     let reason = "there is none; `kew sim --planted list` lists them";
-    let found = planted::list().find(|bug| bug.name == name);
+    let found = planted::list().chain(planted::withstood()).find(|bug| bug.name == name);
     found.ok_or_else(|| Failure::input(format!("find planted bug {name}: {reason}")))
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use kew_runtime::api::{self, Access, Api, Grant, Role};
-use kew_runtime::broker::Remote;
+use kew_runtime::broker::{Queue, Remote};
 use kew_runtime::clock::Clock;
 use kew_runtime::ids::Ids;
 use kew_spec::queues::Queues;
 
 use super::users::OPERATOR;
 use super::{Result, SharedNet, broker, serve as listen, url};
+use crate::planted::Seams;
 
 /// Its name in the network.
 pub const HOST: &str = "api";
@@ -30,6 +31,8 @@ pub struct Setup {
     pub seed: u64,
     /// Its network.
     pub net: SharedNet,
+    /// The seams at which bugs are planted.
+    pub seams: Seams,
 }
 
 /// Who may do what: every user by their name as token, an operator, a processor.
@@ -41,7 +44,8 @@ pub fn access(users: &[String]) -> Access {
 
 /// Runs it until its host dies.
 pub async fn serve(setup: Setup) -> Result {
-    let queue = Arc::new(Remote::new(setup.net.clone(), url(broker::HOST), Some(OPERATOR.into())));
+    let remote = Remote::new(setup.net.clone(), url(broker::HOST), Some(OPERATOR.into()));
+    let queue: Arc<dyn Queue> = setup.seams.api_queue(Arc::new(remote));
     let ids = Ids::from_seed(setup.seed ^ setup.clock.monotonic_ms());
     let api = Api::new(queue, setup.queues, setup.access, ids, setup.clock);
     listen(setup.net.as_ref(), api::user_router(api)).await

@@ -61,6 +61,7 @@ pub async fn serve(setup: Setup) -> Result {
 }
 
 async fn run(setup: Setup) -> Result {
+    setup.seams.disk(&setup.disk);
     let path = Disk::path(HOST, FILE);
     let options = SqliteOptions {
         vfs: Some(disk::VFS.into()),
@@ -75,7 +76,8 @@ async fn run(setup: Setup) -> Result {
     let policies = Arc::new(setup.seams.policies(setup.queues.as_ref().clone()));
     // A restart begins another stream: ids must not repeat.
     let ids = Ids::from_seed(setup.seed ^ setup.clock.monotonic_ms());
-    let (handle, writer) = role::new(store, reader, policies, setup.clock.clone(), ids.clone());
+    let clock = setup.seams.clock(setup.clock.clone());
+    let (handle, writer) = role::new(store, reader, policies, clock, ids.clone());
     let api = Api::new(Arc::new(handle), setup.queues, setup.access, ids, setup.clock);
     tokio::select! {
         biased;

@@ -1,6 +1,7 @@
 //! `batch/size`, `batch/not-empty` and `batch/one-queue`: what a delivery holds.
 //!
-//! On a queue without batching a delivery holds one job.
+//! On a queue without batching a delivery holds one job. What a handler was handed is held against this as well as what
+//! the queue says it granted.
 
 use super::super::Seen;
 use crate::history::{Granted, What};
@@ -12,13 +13,24 @@ const NOT_EMPTY: &str = "batch/not-empty";
 const ONE_QUEUE: &str = "batch/one-queue";
 
 pub(super) fn see(seen: &Seen<'_>, notes: &mut Notes) {
-    let What::Granted(it) = &seen.event.what else {
-        return;
-    };
-    if let Some(policy) = seen.ledger.policy(&it.queue) {
-        judge_size(seen.line, it, policy, notes);
+    match &seen.event.what {
+        What::Granted(it) => {
+            if let Some(policy) = seen.ledger.policy(&it.queue) {
+                judge_size(seen.line, it, policy, notes);
+            }
+            let jobs = it.jobs.iter().map(|lease| lease.job.as_str()).collect();
+            judge_one_queue(seen, &it.queue, &format!("delivery {}", it.delivery), jobs, notes);
+        }
+        What::Started(it) => {
+            let what = format!("what a handler was handed by {}", it.processor);
+            if it.jobs.is_empty() {
+                notes.broken(NOT_EMPTY, format!("{what} of {} holds no job at all", it.queue), vec![seen.line]);
+            }
+            let jobs = it.jobs.iter().map(|given| given.job.as_str()).collect();
+            judge_one_queue(seen, &it.queue, &what, jobs, notes);
+        }
+        _ => {}
     }
-    judge_one_queue(seen, it, notes);
 }
 
 fn judge_size(line: u64, it: &Granted, policy: &Policy, notes: &mut Notes) {
@@ -42,16 +54,18 @@ fn judge_size(line: u64, it: &Granted, policy: &Policy, notes: &mut Notes) {
     }
 }
 
-fn judge_one_queue(seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
-    if 1 < it.jobs.len() {
+/// `what` holds `jobs` and is of `queue`.
+fn judge_one_queue(seen: &Seen<'_>, queue: &str, what: &str, jobs: Vec<&str>, notes: &mut Notes) {
+    if 1 < jobs.len() {
         notes.exercised(ONE_QUEUE);
     }
-    let strangers = it.jobs.iter().filter_map(|lease| {
-        let live = seen.ledger.live.get(&lease.job)?;
-        (live.queue != it.queue).then_some((lease, live))
+    let mut strangers = jobs.into_iter().filter_map(|job| {
+        let live = seen.ledger.live.get(job)?;
+        (live.queue != queue).then_some((job, live))
     });
-    for (lease, live) in strangers.take(1) {
-        let says = format!("delivery {} of {} holds {}, a job of {}", it.delivery, it.queue, lease.job, live.queue);
+    if let Some((job, live)) = strangers.next() {
+        let says = format!("{what} of {queue} holds {job}, a job of {}", live.queue);
+        notes.exercised(ONE_QUEUE);
         notes.broken(ONE_QUEUE, says, live.lines_and(seen.line));
     }
 }

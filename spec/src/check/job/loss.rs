@@ -1,14 +1,16 @@
 //! `job/no-loss`: once all has healed and drained, every acknowledged job has ended, or is retried without end.
 //!
 //! Judged by the last read of each job's status after `drained`. A job of infinite attempts may be on its way still, but
-//! must not have been left lying for longer than the bound.
+//! must not have been left lying for longer than the bound. A job that two enqueues were told of, although nothing makes
+//! them one, is the job of one of them, and the other's is lost.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::enqueue_of;
 use crate::check::Seen;
 use crate::check::ledger::{EndHow, Ledger, Live};
-use crate::history::{Drained, Reply, Sight, StatusRead, Told, What};
+use crate::history::{Drained, Enqueue, Reply, Sight, StatusRead, Told, What};
 use crate::verdict::Notes;
 
 const NO_LOSS: &str = "job/no-loss";
@@ -39,7 +41,7 @@ struct Read {
 impl Loss {
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
-            What::Reply(it) => self.answer(seen, it),
+            What::Reply(it) => self.answer(seen, it, notes),
             What::Purge(it) => drop(self.purges.insert(it.job.clone())),
             What::Drained(it) => self.drain(seen, it, notes),
             What::StatusRead(it) => self.read(seen, it),
@@ -51,7 +53,7 @@ impl Loss {
         self.judge(ledger, notes);
     }
 
-    fn answer(&mut self, seen: &Seen<'_>, reply: &Reply) {
+    fn answer(&mut self, seen: &Seen<'_>, reply: &Reply, notes: &mut Notes) {
         if let Some((_, What::Purge(it))) = seen.ledger.open_ops.get(&reply.op)
             && reply.outcome == Told::Refused
         {
@@ -63,11 +65,22 @@ impl Loss {
         let (Told::Ok, Some(job)) = (reply.outcome, &reply.job) else {
             return;
         };
-        self.acknowledged.entry(job.clone()).or_insert_with(|| Acknowledged {
-            queue: enqueue.queue.clone(),
-            user: enqueue.user.clone(),
-            line: seen.line,
-        });
+        match self.acknowledged.entry(job.clone()) {
+            Entry::Vacant(vacant) => {
+                let (queue, user) = (enqueue.queue.clone(), enqueue.user.clone());
+                vacant.insert(Acknowledged { queue, user, line: seen.line });
+            }
+            Entry::Occupied(first) if is_plain(seen.ledger, enqueue) => {
+                let says = format!(
+                    "an enqueue of {} in {} was answered with {job}, which another enqueue had been told of; with neither \
+                     an idempotency key nor an entity it has a job of its own, and that is nowhere",
+                    enqueue.user, enqueue.queue,
+                );
+                notes.exercised(NO_LOSS);
+                notes.broken(NO_LOSS, says, vec![first.get().line, seen.line]);
+            }
+            Entry::Occupied(_) => {}
+        }
     }
 
     fn drain(&mut self, seen: &Seen<'_>, drained: &Drained, notes: &mut Notes) {
@@ -151,6 +164,12 @@ fn verdict(ledger: &Ledger, job: &str, acknowledged: &Acknowledged, read: &Read,
         }
         Some((status, false)) => Verdict::Lost(format!("{status}, which is not its end")),
     }
+}
+
+/// Whether nothing can make `enqueue` one with another: it always has a job of its own.
+fn is_plain(ledger: &Ledger, enqueue: &Enqueue) -> bool {
+    let coalesces = ledger.policy(&enqueue.queue).is_none_or(|policy| policy.deduplication);
+    enqueue.idempotency_key.is_none() && !coalesces
 }
 
 fn is_endless(ledger: &Ledger, queue: &str) -> bool {

@@ -1,10 +1,15 @@
 //! `retry/at-most`, `retry/at-least`, `retry/infinite` and `retry/stops`: neither more deliveries nor fewer than the policy
 //! allows, and none after success.
+//!
+//! Where handlers are seen too, their word counts: a job whose handler failed and that is settled as completed is given
+//! up as well.
+
+use std::collections::BTreeMap;
 
 use super::{ToldOnce, attempts_max, deliveries};
 use crate::check::Seen;
 use crate::check::ledger::{End, EndHow, Live};
-use crate::history::{AttemptOutcome, Redriven, Settled, Then, What};
+use crate::history::{AttemptOutcome, Finished, Redriven, Settled, Then, What};
 use crate::verdict::Notes;
 
 const AT_MOST: &str = "retry/at-most";
@@ -15,6 +20,8 @@ const STOPS: &str = "retry/stops";
 #[derive(Default)]
 pub(super) struct Limits {
     told: ToldOnce,
+    /// Leased jobs whose handler has failed: the attempt and the line.
+    failed: BTreeMap<String, (u32, u64)>,
 }
 
 impl Limits {
@@ -25,7 +32,9 @@ impl Limits {
                     self.grant(seen, &it.queue, &lease.job, notes);
                 }
             }
+            What::Finished(it) => self.finish(seen, it),
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
+            What::Cancelled(it) => drop(self.failed.remove(&it.job)),
             What::Redriven(it) => self.redrive(seen, it, notes),
             _ => {}
         }
@@ -88,12 +97,45 @@ impl Limits {
         }
     }
 
+    /// Only of an attempt that holds its lease will the queue still say how it ended.
+    fn finish(&mut self, seen: &Seen<'_>, it: &Finished) {
+        for ended in it.jobs.iter().filter(|ended| ended.outcome == AttemptOutcome::Failed) {
+            let leased = seen.ledger.live.get(&ended.job).and_then(Live::leased);
+            if leased.is_some_and(|attempt| attempt.number == ended.attempt) {
+                self.failed.insert(ended.job.clone(), (ended.attempt, seen.line));
+            }
+        }
+    }
+
+    /// A job whose handler failed is taken for done, although it could be tried again.
+    fn take_for_done(&mut self, seen: &Seen<'_>, it: &Settled, live: &Live, line: u64, notes: &mut Notes) {
+        let max = attempts_max(seen.ledger, &live.queue);
+        let clause = match max {
+            Some(max) if max <= deliveries(live) => return,
+            Some(_) => AT_LEAST,
+            None => INFINITE,
+        };
+        let says = format!(
+            "the handler of {} ({}) failed in attempt {}, but the job was settled as completed with attempts left",
+            it.job, live.queue, it.attempt,
+        );
+        let mut lines = live.lines_and(seen.line);
+        lines.push(line);
+        lines.sort_unstable();
+        notes.exercised(clause);
+        self.told.broken(clause, &it.job, says, lines, notes);
+    }
+
     fn settle(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
+        let failed = self.failed.remove(&it.job).filter(|(attempt, _)| *attempt == it.attempt);
         let Some(live) = seen.ledger.live.get(&it.job) else {
             return;
         };
         if it.outcome == AttemptOutcome::Completed {
             notes.exercised(STOPS);
+            if let Some((_, line)) = failed {
+                self.take_for_done(seen, it, live, line, notes);
+            }
         }
         let given_up = matches!(it.then, Some(Then::Failed | Then::DeadLetter));
         if it.outcome == AttemptOutcome::Cancelled || seen.ledger.policy(&live.queue).is_none() {

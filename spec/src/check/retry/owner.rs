@@ -1,10 +1,12 @@
 //! `retry/one-owner`: no two live leases on one job, and only the holder of the live lease can settle it.
+//!
+//! A lease holds until its end. That the queue calls it lost before does not end it: its holder knows nothing of that.
 
 use std::collections::BTreeSet;
 
 use crate::check::Seen;
-use crate::check::ledger::{End, Live, word};
-use crate::history::{Granted, Settled, What};
+use crate::check::ledger::{Attempt, End, Live, word};
+use crate::history::{AttemptOutcome, Granted, Settled, What};
 use crate::verdict::Notes;
 
 const ONE_OWNER: &str = "retry/one-owner";
@@ -35,14 +37,27 @@ fn grant(seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
         if !live.attempts.is_empty() {
             notes.exercised(ONE_OWNER);
         }
-        let Some(holder) = live.leased().filter(|holder| it.clock < holder.lease_until) else {
+        let Some((holder, lost)) = holder(seen, live, it.clock) else {
             continue;
         };
         let says = format!(
-            "{} ({}) was granted to {} at clock {} while attempt {} on {} held a lease until {}",
+            "{} ({}) was granted to {} at clock {} while attempt {} on {} held a lease until {}{lost}",
             lease.job, live.queue, it.processor, it.clock, holder.number, holder.processor, holder.lease_until,
         );
         notes.broken(ONE_OWNER, says, live.lines_and(seen.line));
+    }
+}
+
+/// The attempt whose lease has not run out at `clock`, if there is one, and what the queue has said of it.
+fn holder<'a>(seen: &Seen<'_>, live: &'a Live, clock: u64) -> Option<(&'a Attempt, String)> {
+    let holder = live.attempts.last().filter(|holder| clock < holder.lease_until)?;
+    match &holder.end {
+        None => Some((holder, String::new())),
+        Some(end) if end.outcome == AttemptOutcome::Lost => {
+            let surely = clock + seen.ledger.slack().clock_error_ms < holder.lease_until;
+            surely.then(|| (holder, format!(", which the queue had called lost at clock {}", end.clock)))
+        }
+        Some(_) => None,
     }
 }
 

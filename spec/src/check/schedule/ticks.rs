@@ -1,5 +1,8 @@
 //! `schedule/on-tick`: a delivery takes only what waited before the last tick. `schedule/every-tick`: a tick at which
 //! events waited fires without delay, and takes no event twice.
+//!
+//! A tick is late only if it is on both clocks. The player's alone does not tell: over a restart the queue's may fall back,
+//! and goes on from where it was.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +58,7 @@ impl Ticks {
             let Some(due) = self.due(ledger, queue, every_ms) else {
                 continue;
             };
-            if due.since < self.at && self.judge_late(ledger, queue, &due, notes) {
+            if due.since < self.at && self.judge_late(ledger, queue, &due, ledger.clock, notes) {
                 self.fired.insert(queue.to_owned(), u64::MAX);
             }
         }
@@ -79,14 +82,16 @@ impl Ticks {
         let due = self.due(ledger, &it.queue, every_ms).filter(|due| due.tick <= tick);
         if let Some(due) = due {
             notes.exercised(EVERY_TICK);
-            self.judge_late(ledger, &it.queue, &due, notes);
+            self.judge_late(ledger, &it.queue, &due, it.clock, notes);
         }
         let fired = self.fired.entry(it.queue.clone()).or_default();
         *fired = tick.max(*fired);
     }
 
-    fn judge_late(&self, ledger: &Ledger, queue: &str, due: &Due<'_>, notes: &mut Notes) -> bool {
-        let late_ms = ledger.calm.between(due.since, self.at.max(due.since));
+    /// At `clock`, the queue's time.
+    fn judge_late(&self, ledger: &Ledger, queue: &str, due: &Due<'_>, clock: u64, notes: &mut Notes) -> bool {
+        let by_the_queue = clock.saturating_sub(due.tick);
+        let late_ms = ledger.calm.between(due.since, self.at.max(due.since)).min(by_the_queue);
         if late_ms <= ledger.slack().late_ms {
             return false;
         }
