@@ -73,7 +73,7 @@ pub struct Known {
     jobs: BTreeMap<String, (String, String)>,
     /// The job of each label.
     of_label: BTreeMap<String, String>,
-    /// Jobs that were seen to be final, or were told to be.
+    /// Jobs that were seen to be final.
     ended: std::collections::BTreeSet<String>,
     /// The retries of jobs, as last read.
     retries: BTreeMap<String, u32>,

@@ -93,6 +93,17 @@ pub(super) async fn some_open_jobs(users: &Users, turn: usize) {
     stream::iter(chosen).map(read).buffer_unordered(READS_MAX).for_each(|_| async {}).await;
 }
 
+/// Looks at a job that is said to have ended, unless that is known. (Of mails the users know nothing but their ends.)
+pub(super) async fn end(users: Users, user: String, job: String) {
+    let is_open = {
+        let known = users.known();
+        known.jobs.contains_key(&job) && !known.ended.contains(&job)
+    };
+    if is_open {
+        status(&users, &users.client(&user), &user, &job).await;
+    }
+}
+
 /// Reads every open job.
 pub(super) async fn open_jobs(users: &Users) {
     let read = |(job, user): (String, String)| async move {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
-use super::Users;
+use super::{Users, read};
 use crate::clock;
 use crate::hosts::{PORT, notifier};
 
@@ -177,7 +177,8 @@ impl Stay<'_> {
             }
             Ok(Told::End { seq, job, status }) => {
                 *self.seen = Some(seq);
-                self.users.known().ended.insert(job.clone());
+                // Whoever is told looks; a word that comes late may be about an end before a redrive.
+                tokio::task::spawn_local(read::end(self.users.clone(), self.user.to_owned(), job.clone()));
                 let (user, session) = (self.user.to_owned(), Some(self.name.clone()));
                 self.users.recorder.see(Notified { user, via: Via::Websocket, session, job, status });
             }

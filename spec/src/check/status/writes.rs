@@ -20,6 +20,8 @@ pub(super) struct Writes {
     lost: BTreeSet<String>,
     /// Resumes that may take effect at any later time.
     resumes: BTreeMap<String, BTreeSet<u64>>,
+    /// By queue, the line at which a resume was asked last.
+    resume_lines: BTreeMap<String, u64>,
 }
 
 /// What clients know of a job.
@@ -57,7 +59,7 @@ impl Writes {
             What::Reply(it) => self.reply(seen, it),
             What::Purge(it) => drop(self.purges.insert(it.job.clone())),
             What::Purged(it) => drop(self.purges.insert(it.job.clone())),
-            What::Resume(it) => self.resume(it),
+            What::Resume(it) => self.resume(seen.line, it),
             What::Granted(it) => self.grant(seen, it, crashes, notes),
             _ => {}
         }
@@ -99,13 +101,21 @@ impl Writes {
             What::Cancel(asked) => {
                 self.jobs.entry(asked.job.clone()).or_default().cancelled.get_or_insert(write);
             }
-            What::Pause(asked) => drop(self.pauses.insert(asked.queue.clone(), write)),
+            What::Pause(asked) => self.pause(&asked.queue, write),
             _ => {}
         }
     }
 
-    fn resume(&mut self, it: &Resume) {
+    /// Which of a pause and a resume came last is known only if the one was answered before the other was asked.
+    fn pause(&mut self, queue: &str, write: Write) {
+        if self.resume_lines.get(queue).is_none_or(|resume| *resume < write.asked_line) {
+            self.pauses.insert(queue.to_owned(), write);
+        }
+    }
+
+    fn resume(&mut self, line: u64, it: &Resume) {
         self.pauses.remove(&it.queue);
+        self.resume_lines.insert(it.queue.clone(), line);
         self.resumes.entry(it.queue.clone()).or_default().insert(it.op);
     }
 
