@@ -68,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
         total.add(played);
         if is_named(&total, bug) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    show::report(arguments, &total, Some(bug.clause))?;
+    show::report(arguments, &total)?;
     if arguments.json {
         report::print_json(&Tried {
             kew: VERSION,

@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
         ControlFlow::Continue(())
     })?;
     let took_ms = elapsed_ms(started);
-    show::report(arguments, &total, None)?;
+    show::report(arguments, &total)?;
     if arguments.json {
         report::print_json(&Simulated {
             kew: VERSION,
