@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments, bug: &Bug) -> Result<End, Failure> {
         if is_named(&total, bug) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     let minimized = seeds::shrink(arguments, &total, Some(bug.clause))?;
-    show::report(arguments, &total, Some(bug.clause))?;
+    show::report(arguments, &total, minimized.as_ref())?;
     if arguments.json {
         report::print_json(&Tried {
             kew: VERSION,

@@ -64,7 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<End, Failure> {
     kept?;
     let took_ms = elapsed_ms(started);
     let minimized = shrink(arguments, &total, None)?;
-    show::report(arguments, &total, None)?;
+    show::report(arguments, &total, minimized.as_ref())?;
     if arguments.json {
         report::print_json(&Simulated {
             kew: VERSION,

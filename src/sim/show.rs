@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use kew_sim::planted;
+use kew_sim::planted::{self, Bug};
 use kew_spec::history::{Event, Header, Reader};
 
 use super::play::play;
@@ -15,8 +15,10 @@ use crate::outcome::Failure;
 use crate::report::html::{self, Across, Elsewhere, Page};
 use crate::report::terminal::counted;
 
-/// Writes the page where one is asked for. It opens with `clause`, in the run that shows it best, if it is broken.
-pub(super) fn report(arguments: &Arguments, total: &Total, clause: Option<&str>) -> Result<(), Failure> {
+/// Writes the page where one is asked for. It opens with the clause that a planted bug should break, in the run that
+/// shows it best.
+pub(super) fn report(arguments: &Arguments, total: &Total) -> Result<(), Failure> {
+    let clause = bug(arguments).map(|bug| bug.clause);
     let (Some(path), Some(seed)) = (&arguments.report, best(total, clause)) else { return Ok(()) };
     let replay = seeds::replay(arguments, seed);
     let folder = tempfile::tempdir().map_err(|error| Failure::harness(format!("make a folder: {error}")))?;
@@ -55,6 +57,11 @@ fn read(path: &Path) -> Result<(Header, Vec<(u64, Event)>), Failure> {
     Ok((header, events.map_err(|error| failed(&error))?))
 }
 
+fn bug(arguments: &Arguments) -> Option<&'static Bug> {
+    let name = arguments.planted.as_deref()?;
+    planted::list().find(|bug| bug.name == name)
+}
+
 fn title(arguments: &Arguments, seed: u64) -> String {
     match &arguments.planted {
         Some(bug) => format!("{bug} · seed {seed}"),
@@ -63,8 +70,7 @@ fn title(arguments: &Arguments, seed: u64) -> String {
 }
 
 fn subtitle(arguments: &Arguments, total: &Total) -> String {
-    let bug = arguments.planted.as_deref().and_then(|name| planted::list().find(|bug| bug.name == name));
-    let bug = bug.map(|bug| format!("Planted bug: {}", bug.about));
+    let bug = bug(arguments).map(|bug| format!("Planted bug: {}", bug.about));
     let seeds = (1 < total.runs.len()).then(|| format!("One of {}.", counted(total.runs.len() as u64, "seed")));
     bug.into_iter().chain(seeds).collect::<Vec<_>>().join(" ")
 }

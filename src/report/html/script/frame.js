@@ -76,7 +76,9 @@ function drawLaneName(context, { name, group }, y) {
 
 /** The end of a job's id, and its queue beside it, or under it where there is room. */
 function drawJobName(context, row, y) {
-  const { id, queue } = jobs[row.job];
+  const { id, queue, from, to } = jobs[row.job];
+  // A job whose life lies elsewhere has an empty row; its name steps back too.
+  context.globalAlpha = view.to < from || (to ?? end) < view.from ? 0.45 : 1;
   context.font = `${row.narrow ? 11 : 12}px ${colours.font}`;
   context.fillStyle = row.narrow ? colours.dim : colours.ink;
   context.fillText(short(id), 14, row.narrow ? y : y - 6, GUTTER - 22);
@@ -85,6 +87,7 @@ function drawJobName(context, row, y) {
   context.fillStyle = colours.dim;
   if (row.narrow) context.fillText(queue, beside, y, Math.max(GUTTER - beside - 8, 10));
   else context.fillText(queue, 14, y + 7, GUTTER - 22);
+  context.globalAlpha = 1;
 }
 
 /** How far the rows are scrolled, at the right edge. */
