@@ -81,14 +81,12 @@ pub(super) const MOMENTS: &[Moment] = &[
         }),
     ),
     moment(
-        "a handler finished after its lease was lost",
+        "a handler was stopped because its lease was lost",
         On::Finished(|story, it, _| {
+            let is_lost = |last: &Attempt, number| number < last.number || last.outcome == Some(AttemptOutcome::Lost);
             it.jobs.iter().any(|ended| {
                 let last = last(story, &ended.job);
-                let answers = matches!(ended.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
-                answers
-                    && last
-                        .is_some_and(|last| ended.attempt < last.number || last.outcome == Some(AttemptOutcome::Lost))
+                ended.outcome == AttemptOutcome::Cancelled && last.is_some_and(|last| is_lost(last, ended.attempt))
             })
         }),
     ),
