@@ -146,8 +146,8 @@ pub(super) const MOMENTS: &[Moment] = &[
     moment(
         "all processors were down",
         On::Processor(|story, it, _| {
-            let others = story.processors.iter().filter(|(name, _)| **name != it.processor);
-            !it.up && others.fold(true, |down, (_, slots)| down && !slots.is_up)
+            let mut others = story.processors.iter().filter(|(name, _)| **name != it.processor);
+            !it.up && others.all(|(_, slots)| !slots.is_up)
         }),
     ),
     moment(
@@ -226,8 +226,8 @@ pub(super) const MOMENTS: &[Moment] = &[
     moment(
         "a handler was stopped because its job was cancelled",
         On::Finished(|story, it, _| {
-            let stopped = it.jobs.iter().filter(|ended| ended.outcome == AttemptOutcome::Cancelled);
-            stopped.fold(false, |any, ended| any || job(story, &ended.job).is_some_and(|job| job.state == State::Ended))
+            let mut stopped = it.jobs.iter().filter(|ended| ended.outcome == AttemptOutcome::Cancelled);
+            stopped.any(|ended| job(story, &ended.job).is_some_and(|job| job.state == State::Ended))
         }),
     ),
     moment(
