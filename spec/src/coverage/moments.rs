@@ -81,14 +81,12 @@ pub(super) const MOMENTS: &[Moment] = &[
         }),
     ),
     moment(
-        "a handler finished after its lease was lost",
+        "a handler was stopped because its lease was lost",
         On::Finished(|story, it, _| {
+            let is_lost = |last: &Attempt, number| number < last.number || last.outcome == Some(AttemptOutcome::Lost);
             it.jobs.iter().any(|ended| {
                 let last = last(story, &ended.job);
-                let answers = matches!(ended.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
-                answers
-                    && last
-                        .is_some_and(|last| ended.attempt < last.number || last.outcome == Some(AttemptOutcome::Lost))
+                ended.outcome == AttemptOutcome::Cancelled && last.is_some_and(|last| is_lost(last, ended.attempt))
             })
         }),
     ),
@@ -148,8 +146,8 @@ pub(super) const MOMENTS: &[Moment] = &[
     moment(
         "all processors were down",
         On::Processor(|story, it, _| {
-            let others = story.processors.iter().filter(|(name, _)| **name != it.processor);
-            !it.up && others.fold(true, |down, (_, slots)| down && !slots.is_up)
+            let mut others = story.processors.iter().filter(|(name, _)| **name != it.processor);
+            !it.up && others.all(|(_, slots)| !slots.is_up)
         }),
     ),
     moment(
@@ -228,8 +226,8 @@ pub(super) const MOMENTS: &[Moment] = &[
     moment(
         "a handler was stopped because its job was cancelled",
         On::Finished(|story, it, _| {
-            let stopped = it.jobs.iter().filter(|ended| ended.outcome == AttemptOutcome::Cancelled);
-            stopped.fold(false, |any, ended| any || job(story, &ended.job).is_some_and(|job| job.state == State::Ended))
+            let mut stopped = it.jobs.iter().filter(|ended| ended.outcome == AttemptOutcome::Cancelled);
+            stopped.any(|ended| job(story, &ended.job).is_some_and(|job| job.state == State::Ended))
         }),
     ),
     moment(
