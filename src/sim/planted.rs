@@ -99,7 +99,10 @@ fn page(arguments: &Arguments, bug: &Bug, total: &Total) -> String {
     let head = format!("kew {VERSION} · planted bug {name}: {about}\n");
     let broken = seeds::broken_page(arguments, total);
     let tried = counted(total.runs.len() as u64, "seed");
-    let end = if is_named(total, bug) {
+    let end = if planted::withstood().any(|world| world.name == *name) {
+        let word = if broken.is_empty() { "withstood" } else { "not withstood" };
+        format!("  {word}: {tried}. The runtime is to keep all clauses in this world.\n")
+    } else if is_named(total, bug) {
         format!("  named {clause} after {tried}. That is the clause it was planted to break, hence exit code 1.\n")
     } else if broken.is_empty() {
         format!("  not noticed: {tried} with the bug, and no clause is broken. It was planted to break {clause}.\n")

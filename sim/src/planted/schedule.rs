@@ -18,6 +18,9 @@ use super::plant::{decision, handler, policy, processor};
 /// A scheduler that is later than this for a tick passes it over.
 const LATE_MS: u64 = 1_500;
 
+/// Among how many processors a backlog is shared out.
+const SHARES: u32 = 3;
+
 /// How many events a modest processor asks for.
 const BITE: u32 = 2;
 
@@ -114,6 +117,12 @@ pub(super) const BUGS: &[Bug] = &[
                 alter::store(store, Bites { size, whatever: true, ..Bites::default() })
             })
         },
+    ),
+    decision(
+        "missed-ticks-shared-out",
+        "schedule/catch-up",
+        "What waited at missed ticks is shared out among the processors.",
+        |store| alter::store(store, SharedOut::default()),
     ),
     decision("tick-takes-half-batches", "schedule/drains", "A tick takes its events in half-full batches.", |store| {
         alter::store(store, Bites::default())
@@ -268,6 +277,32 @@ impl StoreBug for TickByTick {
         {
             waiting.retain(|(_, id)| claimed.jobs.iter().all(|job| job.lease.job != *id));
         }
+    }
+}
+
+/// The scheduled queues, and how large a share of each is.
+#[derive(Default)]
+struct SharedOut {
+    queues: BTreeSet<String>,
+    shares: BTreeMap<String, u32>,
+}
+
+impl StoreBug for SharedOut {
+    fn before(&mut self, command: &mut Command) -> Option<Answer> {
+        match command {
+            Command::Enqueue(it) if waits_for_tick(it) => {
+                self.queues.insert(it.queue.clone());
+            }
+            Command::Claim(it) => it.max = it.max.min(self.shares.get(&it.queue).copied().unwrap_or(u32::MAX)),
+            _ => {}
+        }
+        None
+    }
+
+    fn outlook(&mut self, now_ms: u64, outlook: &mut Outlook) {
+        let missed = |it: &&QueueOutlook| it.oldest_ready_ms.is_some_and(|oldest_ms| oldest_ms + LATE_MS < now_ms);
+        let of_schedules = outlook.queues.iter().filter(|it| self.queues.contains(&it.queue)).filter(missed);
+        self.shares = of_schedules.map(|it| (it.queue.clone(), it.ready.div_ceil(SHARES).max(1))).collect();
     }
 }
 
