@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kew_spec::history::{Header, Slack};
+use kew_spec::scenario::{FaultKind, Scenario};
 use turmoil::Sim;
 
 use crate::clock::{Clocks, EPOCH_MS};
-use crate::disk::Disk;
+use crate::disk::{Disk, Geometry};
 use crate::drain::{Limits, Noted, RECOVERY_MS};
 use crate::faults::{Faults, Means};
 use crate::hazards::Hazards;
@@ -75,7 +76,7 @@ fn populate(
     let seams = Seams::of(plan.planted.as_deref())?;
     let net: SharedNet = Arc::new(SimNet::new(recorder.clone()));
     let (clocks, hazards) = (Clocks::new(&plan.shape.skews), Hazards::default());
-    let disk = Disk::new(broker::HOST, random::stream(seed, "disk").random());
+    let disk = Disk::with_geometry(broker::HOST, random::stream(seed, "disk").random(), geometry(scenario));
     let queues = Arc::new(scenario.policies());
     let script = Arc::new(scenario.jobs().into_iter().map(|job| (job.label.clone(), job)).collect::<BTreeMap<_, _>>());
     let access = Arc::new(api::access(&scenario.users()));
@@ -144,6 +145,13 @@ fn populate(
     let latency = Duration::from_millis(plan.shape.latency_ms.1);
     let means = Means { hosts, disk, clocks, hazards, recorder: recorder.clone(), latency };
     Ok(Faults::new(means, &scenario.faults))
+}
+
+/// The strictest disk; but one whose syncs fail keeps what lies around a torn write, as SQLite assumes of every disk: on
+/// another, what is committed after a failed sync is lost in a power cut (docs/simulation.md).
+fn geometry(scenario: &Scenario) -> Geometry {
+    let syncs_fail = scenario.faults.iter().any(|fault| matches!(fault.kind, FaultKind::DiskErrors { .. }));
+    Geometry { powersafe_overwrite: syncs_fail, ..Geometry::default() }
 }
 
 fn header(plan: &Plan) -> Header {

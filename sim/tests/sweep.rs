@@ -10,7 +10,8 @@ use kew_sim::sweep::{Model, Point, State, Sweep};
 /// The points of every `every`th cut, under all models.
 fn points(sweep: &Sweep, every: usize) -> Vec<Point> {
     let cuts = (1..=sweep.operations()).rev().step_by(every);
-    cuts.flat_map(|cut| sweep.points(&sweep.cut(cut).unwrap(), Model::all()).unwrap()).collect()
+    let at = |cut| sweep.cut(cut).expect("the run has the operation");
+    cuts.flat_map(|cut| sweep.points(&at(cut), Model::all()).expect("a cut is played")).collect()
 }
 
 fn broken(points: &[Point]) -> BTreeSet<String> {

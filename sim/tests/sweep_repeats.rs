@@ -6,7 +6,8 @@ use kew_sim::sweep::{Model, Sweep};
 
 /// The hash of one point that is played alone.
 fn alone(sweep: &Sweep, cut: u64, model: Model) -> String {
-    sweep.points(&sweep.cut(cut).unwrap(), [model]).unwrap()[0].future.hash()
+    let at = sweep.cut(cut).expect("the run has the operation");
+    sweep.points(&at, [model]).expect("a point is played")[0].future.hash()
 }
 
 #[test]

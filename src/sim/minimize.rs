@@ -70,6 +70,13 @@ pub(super) fn run(arguments: &Arguments, plan: Plan, broken: Broken) -> Result<M
     Ok(Minimized { broken, shrunk, took_ms, capsule: file, played })
 }
 
+impl Minimized {
+    /// Where it is kept.
+    pub(super) fn capsule(&self) -> &Path {
+        &self.capsule
+    }
+}
+
 /// The result as people read it.
 pub(super) fn page(it: &Minimized) -> String {
     let Minimized { broken, shrunk, capsule, played, .. } = it;

@@ -7,8 +7,8 @@ use kew_sim::capsule::Capsule;
 use kew_spec::verdict::Verdict;
 use serde::Serialize;
 
-use super::capsule;
 use super::play::{Played, play_capsule};
+use super::{capsule, show};
 use crate::outcome::{EXIT_CODES, End, Failure};
 use crate::report::excerpt::Excerpts;
 use crate::report::json::VERSION;
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Write the history to a file, for kew check
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
+    /// Write a page to look at: the verdict, and the run on a timeline
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -57,6 +60,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
     let kept = capsule::read(&arguments.file)?;
     let played = play_capsule(&arguments.file, arguments.history.as_deref())?;
     let same = played.hash == kept.hash;
+    if let Some(path) = &arguments.report {
+        show::report_capsule(path, &arguments.file, &format!("{} · seed {}", kept.plan.scenario.name, kept.plan.seed))?;
+    }
     if arguments.json {
         report::print_json(&Replayed {
             kew: VERSION,

@@ -8,7 +8,9 @@ use std::path::Path;
 use kew_sim::planted::{self, Bug};
 use kew_spec::history::{Event, Header, Reader};
 
-use super::play::play;
+use super::minimize::Minimized;
+use super::play::{Played, play, play_capsule};
+use super::replay::Replay;
 use super::total::Total;
 use super::{Arguments, seeds};
 use crate::outcome::Failure;
@@ -16,28 +18,70 @@ use crate::report::html::{self, Across, Elsewhere, Page};
 use crate::report::terminal::counted;
 
 /// Writes the page where one is asked for. It opens with the clause that a planted bug should break, in the run that
-/// shows it best.
-pub(super) fn report(arguments: &Arguments, total: &Total) -> Result<(), Failure> {
+/// shows it best: the shrunk one, if there is one.
+pub(super) fn report(arguments: &Arguments, total: &Total, minimized: Option<&Minimized>) -> Result<(), Failure> {
     let clause = bug(arguments).map(|bug| bug.clause);
     let (Some(path), Some(seed)) = (&arguments.report, best(total, clause)) else { return Ok(()) };
-    let replay = seeds::replay(arguments, seed);
-    let folder = tempfile::tempdir().map_err(|error| Failure::harness(format!("make a folder: {error}")))?;
-    let history = folder.path().join("history.jsonl");
-    let played = play(&replay, Some(&history))?;
-    let (header, events) = read(&history)?;
+    let shown = match minimized {
+        Some(it) => Shown::of_capsule(it.capsule())?,
+        None => Shown::of_seed(&seeds::replay(arguments, seed))?,
+    };
     let page = Page {
         title: &title(arguments, seed),
         subtitle: &subtitle(arguments, total),
-        replay: Some(&replay.to_string()),
-        header: &header,
-        events: &events,
-        left_out: 0,
-        verdict: &played.verdict,
         opening: clause,
         across: across(arguments, total),
-        coverage: None,
+        coverage: Some(&total.coverage.counts()),
+        ..shown.page()
     };
     html::write(path, &page)
+}
+
+/// Writes the page of a capsule.
+pub(super) fn report_capsule(path: &Path, file: &Path, title: &str) -> Result<(), Failure> {
+    let shown = Shown::of_capsule(file)?;
+    html::write(path, &Page { title, ..shown.page() })
+}
+
+/// A run in full.
+struct Shown {
+    played: Played,
+    replay: String,
+    header: Header,
+    events: Vec<(u64, Event)>,
+}
+
+impl Shown {
+    fn of_seed(replay: &Replay<'_>) -> Result<Self, Failure> {
+        Self::of(replay.to_string(), |history| play(replay, Some(history)))
+    }
+
+    fn of_capsule(file: &Path) -> Result<Self, Failure> {
+        Self::of(format!("kew replay {}", file.display()), |history| play_capsule(file, Some(history)))
+    }
+
+    fn of(replay: String, play: impl Fn(&Path) -> Result<Played, Failure>) -> Result<Self, Failure> {
+        let folder = tempfile::tempdir().map_err(|error| Failure::harness(format!("make a folder: {error}")))?;
+        let history = folder.path().join("history.jsonl");
+        let played = play(&history)?;
+        let (header, events) = read(&history)?;
+        Ok(Self { played, replay, header, events })
+    }
+
+    fn page(&self) -> Page<'_> {
+        Page {
+            title: "",
+            subtitle: "",
+            replay: Some(&self.replay),
+            header: &self.header,
+            events: &self.events,
+            left_out: 0,
+            verdict: &self.played.verdict,
+            opening: None,
+            across: None,
+            coverage: None,
+        }
+    }
 }
 
 /// The seed whose excerpt is the shortest; the first one where nothing is broken.
