@@ -20,7 +20,8 @@ pub(super) struct Swept {
     pub(super) losses: BTreeMap<String, Tally>,
     /// How many different futures were played. Points of one cut whose databases say the same share one.
     pub(super) futures: u64,
-    /// Counts add up over points; findings are left out, since lines of different histories mean nothing together.
+    /// Counts add up over futures, each once; findings are left out, since lines of different histories mean nothing
+    /// together.
     pub(super) verdict: Verdict,
     /// Per broken clause the point that shows it best.
     pub(super) shown: BTreeMap<String, Shown>,
@@ -68,20 +69,20 @@ impl Swept {
     pub(super) fn add_point(&mut self, point: &Point) {
         let tally = Tally::of(point);
         self.losses.entry(point.model.kind().to_owned()).or_default().add(tally);
-        self.futures += u64::from(point.is_first);
-        let mut verdict = point.future.verdict.clone();
-        verdict.clauses.iter_mut().for_each(|entry| entry.findings.clear());
-        self.verdict.add(&verdict);
+        if point.is_first {
+            self.add_future(point);
+        }
         if 0 < tally.undone + tally.damaged && self.wrong.len() < WRONG_MAX {
             self.wrong.push(Place::of(point));
         }
-        if point.is_first && 0 < tally.broken {
-            self.show(point);
-        }
     }
 
-    fn show(&mut self, point: &Point) {
+    fn add_future(&mut self, point: &Point) {
+        self.futures += 1;
         let verdict = &point.future.verdict;
+        let mut counts = verdict.clone();
+        counts.clauses.iter_mut().for_each(|entry| entry.findings.clear());
+        self.verdict.add(&counts);
         let named: BTreeSet<_> = excerpt::lines_named(verdict);
         let lines = (child::FIRST_LINE..).zip(&point.future.history).filter(|(line, _)| named.contains(line));
         for (clause, excerpt) in excerpt::excerpts(verdict, &lines.collect()) {
