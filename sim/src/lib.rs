@@ -16,6 +16,7 @@ pub mod minimize;
 pub mod network;
 pub mod plan;
 pub mod planted;
+mod populate;
 pub mod random;
 pub mod record;
 pub mod script;

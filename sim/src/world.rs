@@ -1,24 +1,15 @@
 //! One run: the world that a seed makes, the step loop that drives it, and what comes out.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kew_spec::history::{Header, Slack};
-use kew_spec::scenario::{FaultKind, Scenario};
 use turmoil::Sim;
 
-use crate::clock::{Clocks, EPOCH_MS};
-use crate::disk::{Disk, Geometry};
+use crate::clock::EPOCH_MS;
 use crate::drain::{Limits, Noted, RECOVERY_MS};
-use crate::faults::{Faults, Means};
-use crate::hazards::Hazards;
-use crate::hosts::users::Users;
-use crate::hosts::{SharedNet, api, broker, notifier, outside, processor, users};
-use crate::network::SimNet;
-use crate::planted::Seams;
+use crate::populate::populate;
 use crate::record::Recorder;
-use crate::{Error, Plan, Run, interpose, random};
+use crate::{Error, Plan, Run, interpose};
 
 /// A run that has simulated this much longer than its play and its bound has lost its way.
 const OVERTIME_MS: u64 = 10 * 60_000;
@@ -63,95 +54,6 @@ fn build(plan: &Plan) -> Sim<'static> {
         builder.enable_random_order();
     }
     builder.build()
-}
-
-/// Puts all hosts into the world and returns its faults.
-fn populate(
-    sim: &mut Sim<'static>,
-    plan: &Plan,
-    (limits, drain): (Limits, &Noted),
-    recorder: &Recorder,
-) -> Result<Faults, Error> {
-    let (scenario, seed) = (&plan.scenario, plan.seed);
-    let seams = Seams::of(plan.planted.as_deref())?;
-    let net: SharedNet = Arc::new(SimNet::new(recorder.clone()));
-    let (clocks, hazards) = (Clocks::new(&plan.shape.skews), Hazards::default());
-    let disk = Disk::with_geometry(broker::HOST, random::stream(seed, "disk").random(), geometry(scenario));
-    let queues = Arc::new(scenario.policies());
-    let script = Arc::new(scenario.jobs().into_iter().map(|job| (job.label.clone(), job)).collect::<BTreeMap<_, _>>());
-    let access = Arc::new(api::access(&scenario.users()));
-
-    let setup = broker::Setup {
-        disk: disk.clone(),
-        queues: queues.clone(),
-        access: access.clone(),
-        clock: clocks.of(broker::HOST),
-        seed: random::stream(seed, "broker ids").random(),
-        recorder: recorder.clone(),
-        net: net.clone(),
-        hazards: hazards.clone(),
-        seams: seams.clone(),
-    };
-    sim.host(broker::HOST, move || broker::serve(setup.clone()));
-    let setup = api::Setup {
-        queues: queues.clone(),
-        access: access.clone(),
-        clock: clocks.of(api::HOST),
-        seed: random::stream(seed, "api ids").random(),
-        net: net.clone(),
-        seams: seams.clone(),
-    };
-    sim.host(api::HOST, move || api::serve(setup.clone()));
-    let setup = notifier::Setup {
-        queues: queues.clone(),
-        access,
-        clock: clocks.of(notifier::HOST),
-        seed: random::stream(seed, "notifier ids").random(),
-        net: net.clone(),
-        seams: seams.clone(),
-    };
-    sim.host(notifier::HOST, move || notifier::serve(setup.clone()));
-    let world_outside = outside::Outside::new(recorder.clone());
-    let outside_net = net.clone();
-    sim.host(outside::HOST, move || world_outside.clone().serve(outside_net.clone()));
-    let mut hosts: Vec<String> =
-        [broker::HOST, api::HOST, notifier::HOST, outside::HOST, users::HOST].map(str::to_owned).to_vec();
-    for n in 1..=scenario.processors {
-        let setup = processor::Setup {
-            host: processor::host(n),
-            slots: scenario.slots,
-            queues: queues.clone(),
-            script: script.clone(),
-            recorder: recorder.clone(),
-            hazards: hazards.clone(),
-            net: net.clone(),
-            seams: seams.clone(),
-        };
-        hosts.push(setup.host.clone());
-        sim.host(setup.host.clone(), move || processor::serve(setup.clone()));
-    }
-    let users = Users {
-        scenario: Arc::new(scenario.clone()),
-        script,
-        recorder: recorder.clone(),
-        net,
-        limits,
-        drain: drain.clone(),
-        hazards: hazards.clone(),
-        late_ms: plan.shape.late_ms(),
-        known: Arc::default(),
-    };
-    sim.client(users::HOST, users.play());
-    let latency = Duration::from_millis(plan.shape.latency_ms.1);
-    let means = Means { hosts, disk, clocks, hazards, recorder: recorder.clone(), latency };
-    Ok(Faults::new(means, &scenario.faults))
-}
-
-/// The strictest disk; but one whose syncs fail keeps what lies around a torn write, as SQLite assumes of every disk: on
-/// another, what is committed after a failed sync is lost in a power cut (docs/simulation.md).
-fn geometry(scenario: &Scenario) -> Geometry {
-    let syncs_fail = scenario.faults.iter().any(|fault| matches!(fault.kind, FaultKind::DiskErrors { .. }));
-    Geometry { powersafe_overwrite: syncs_fail, ..Geometry::default() }
 }
 
 fn header(plan: &Plan) -> Header {

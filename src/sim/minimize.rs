@@ -168,7 +168,7 @@ pub(super) fn keep(arguments: &Arguments, file: &Path, plan: &Plan, played: &Pla
     let broken = capsule::broken(&played.excerpts, None);
     capsule::write(file, &Capsule::new(plan, capsule::program(), played.hash.clone(), broken))?;
     if !arguments.json {
-        report::say(&format!("kept as {}; `kew replay {}` plays it", file.display(), file.display()));
+        report::print(&format!("kept as {file}: `kew replay {file}` plays it again\n\n", file = file.display()));
     }
     Ok(())
 }
