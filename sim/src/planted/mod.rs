@@ -9,6 +9,7 @@ mod backoff;
 mod batch;
 mod dead_letter;
 mod dedup;
+mod giving_up;
 mod job;
 mod lease;
 mod notify;
@@ -76,6 +77,7 @@ pub fn list() -> impl Iterator<Item = &'static Bug> {
         job::BUGS,
         lease::BUGS,
         retry::BUGS,
+        giving_up::BUGS,
         backoff::BUGS,
         timeout::BUGS,
         dead_letter::BUGS,
