@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::Bug;
 use super::alter::track::{Entities, Entity};
 use super::alter::{self, Done, StoreBug};
-use super::plant::{handler, store};
+use super::plant::{decision, handler, store};
 
 /// How close after each other two enqueues do not see each other.
 const RACE_MS: u64 = 100;
@@ -83,6 +83,12 @@ pub(super) const BUGS: &[Bug] = &[
                 }
             })
         },
+    ),
+    decision(
+        "coalesced-answered-with-an-older-job",
+        "dedup/coalesce",
+        "Who adds to a waiting job is told of the entity's job before.",
+        |store| alter::store(store, OlderAnswer::default()),
     ),
     store(
         "second-of-an-entity-runs",
@@ -202,6 +208,29 @@ impl StoreBug for OldPayload {
             for key in claimed.jobs.iter().filter_map(|job| job.key.clone()) {
                 self.waiting.remove(&(it.queue.clone(), key));
             }
+        }
+    }
+}
+
+/// The jobs of each entity that were there before the one that waits.
+#[derive(Default)]
+struct OlderAnswer {
+    newest: BTreeMap<(String, String), String>,
+    before: BTreeMap<(String, String), String>,
+}
+
+impl StoreBug for OlderAnswer {
+    fn after(&mut self, asked: &Command, answer: &mut Answer) {
+        let (Command::Enqueue(it), Answer::Enqueued { job, how }) = (asked, answer) else { return };
+        let Some(key) = &it.key else { return };
+        let entity = (it.queue.clone(), key.clone());
+        match how {
+            How::Created => {
+                let before = self.newest.insert(entity.clone(), job.clone());
+                self.before.extend(before.map(|before| (entity, before)));
+            }
+            How::Coalesced => *job = self.before.get(&entity).unwrap_or(job).clone(),
+            How::Replayed => {}
         }
     }
 }

@@ -56,8 +56,8 @@ pub(super) const BUGS: &[Bug] = &[
     store(
         "asynq-1144-lease-record-lost",
         "job/no-loss",
-        "After a restart, the leases from before it are on no list.",
-        |store| alter::after_restart(store, |store| hidden(store, |leases, lease, _| leases.get(lease).is_none())),
+        "The record of one lease in three is lost, and nobody finds it.",
+        |store| hidden(store, |_, lease, _| lease.job.bytes().last().is_some_and(|byte| byte % 3 == 0)),
     ),
     store(
         "pg-boss-522-one-bad-lease-stops-all",

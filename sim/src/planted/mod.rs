@@ -10,6 +10,7 @@ mod batch;
 mod cause;
 mod dead_letter;
 mod dedup;
+mod giving_up;
 mod job;
 mod lease;
 mod notify;
@@ -78,6 +79,7 @@ pub fn list() -> impl Iterator<Item = &'static Bug> {
         lease::BUGS,
         retry::BUGS,
         cause::BUGS,
+        giving_up::BUGS,
         backoff::BUGS,
         timeout::BUGS,
         dead_letter::BUGS,

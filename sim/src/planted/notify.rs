@@ -56,6 +56,9 @@ pub(super) const BUGS: &[Bug] = &[
     notifier("dead-letter-told-as-done", "notify/not-before", "A dead letter is told as completed.", |queue| {
         told_as_done(queue, |end| end.dead_letter_queue.is_some())
     }),
+    notifier("success-told-before-the-failure", "notify/not-before", "Before a failure, a success is told.", |queue| {
+        alter::ends(queue, |ends| *ends = ends.iter().flat_map(success_first).collect())
+    }),
     notifier("another-user-told", "notify/own-only", "An end is told to the user of the end before.", |queue| {
         let mut before = None;
         alter::ends(queue, move |ends| {
@@ -101,6 +104,13 @@ fn told_as_done(queue: Arc<dyn Queue>, choice: fn(&End) -> bool) -> Arc<dyn Queu
         let failed = ends.iter_mut().filter(|end| end.status == Status::Failed && choice(end));
         failed.for_each(|end| end.status = Status::Completed);
     })
+}
+
+/// A failure, and before it a success, in the place of the end before if that was no end of this user.
+fn success_first(end: &End) -> Vec<End> {
+    let early = End { seq: end.seq - 1, status: Status::Completed, email: None, ..end.clone() };
+    let early = Some(early).filter(|_| end.status == Status::Failed);
+    early.into_iter().chain([end.clone()]).collect()
 }
 
 /// The end as it is told to each of `users`, its own user last.

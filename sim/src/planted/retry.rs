@@ -1,17 +1,15 @@
-//! Bugs of the family `retry`: too many deliveries or too few, wrong numbers, and settles that should not count.
+//! Bugs of the family `retry`: too many deliveries, wrong numbers, and settles that should not count. Giving up too early is
+//! in `giving_up`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kew_runtime::broker::Report;
-use kew_runtime::store::{Answer, Claim, Command, JobRow, LeaseId, Outcome, Outlook, Settle, Store, Then};
+use kew_runtime::store::{Answer, ClaimedJob, Command, JobRow, LeaseId, Outcome, Outlook, Settle, Store, Then};
 use kew_spec::lifecycle::Status;
 use kew_spec::queues::{Attempts, Policy};
-use serde_json::value::RawValue;
 
 use super::Bug;
-use super::alter::track::{Entities, Leases};
 use super::alter::{self, Every, StoreBug};
-use super::plant::{decision, policy, processor, reader, store};
+use super::plant::{decision, policy, reader, store};
 use super::status::jobs;
 
 pub(super) const BUGS: &[Bug] = &[
@@ -49,51 +47,6 @@ pub(super) const BUGS: &[Bug] = &[
     store("apalis-494-attempts-never-grow", "retry/at-most", "Each attempt of a job is its first.", |store| {
         renumbered(store, |_| 1)
     }),
-    policy(
-        "one-retry-too-few",
-        "retry/at-least",
-        "Attempts mean retries less one: the last delivery never comes.",
-        |it| more_attempts(it, -1),
-    ),
-    decision(
-        "faktory-409-lost-lease-gives-up",
-        "retry/at-least",
-        "A lost lease ends the job with attempts left.",
-        |store| {
-            alter::settles(store, |it| {
-                if matches!((&it.outcome, &it.then), (Outcome::Lost(_), Then::RetryAt(_))) {
-                    it.then = Then::Fail;
-                }
-            })
-        },
-    ),
-    decision("timeout-gives-up", "retry/at-least", "A timeout ends the job with attempts left.", |store| {
-        alter::settles(store, |it| {
-            if matches!((&it.outcome, &it.then), (Outcome::TimedOut(_), Then::RetryAt(_))) {
-                it.then = Then::Fail;
-            }
-        })
-    }),
-    store(
-        "harlan-nuxt-75-defer-burns-attempt",
-        "retry/at-least",
-        "A job that is put off before it is delivered has used up an attempt.",
-        |store| alter::store(store, Deferred::default()),
-    ),
-    processor(
-        "apalis-182-error-counts-as-done",
-        "retry/at-least",
-        "A handler's failure is settled as success.",
-        |queue| {
-            alter::settlements(queue, |reports| {
-                for report in reports {
-                    if matches!(report, Report::Failed { .. }) {
-                        **report = Report::Completed { result: RawValue::NULL.to_owned() };
-                    }
-                }
-            })
-        },
-    ),
     store("completed-job-resurrected", "retry/stops", "Some completed jobs are delivered again.", |store| {
         let mut every = Every::nth(4);
         uncompleted(store, move |_| every.strikes())
@@ -110,40 +63,8 @@ pub(super) const BUGS: &[Bug] = &[
         "The last job of a batch that is completed is delivered again.",
         |store| alter::store(store, LastOfBatch::default()),
     ),
-    policy(
-        "infinite-means-two",
-        "retry/infinite",
-        "A job that should never be given up is, after two attempts.",
-        |it| {
-            if it.attempts == Attempts::INFINITE {
-                it.attempts = Attempts::Limited(2);
-            }
-        },
-    ),
-    decision(
-        "solid-queue-422-killed-means-failed",
-        "retry/infinite",
-        "A job whose processor was killed and is back is marked failed.",
-        |store| alter::store(store, KilledMeansFailed::default()),
-    ),
-    decision(
-        "river-0-12-retry-conflicts-with-itself",
-        "retry/infinite",
-        "A job of an entity that goes to its retry is a duplicate of itself, and dropped.",
-        |store| dropped(store, |it, _| matches!(it.outcome, Outcome::Failed(_))),
-    ),
-    decision(
-        "procrastinate-1543-stalled-twin",
-        "retry/infinite",
-        "A lost job whose entity has a follow-up is a duplicate of that, and dropped.",
-        |store| dropped(store, |it, followed| followed && matches!(it.outcome, Outcome::Lost(_))),
-    ),
-    decision("given-up-at-the-third", "retry/infinite", "Whatever fails three times is given up.", |store| {
-        alter::settles(store, |it| {
-            if 3 <= it.lease.attempt && matches!(it.then, Then::RetryAt(_)) {
-                it.then = Then::Fail;
-            }
-        })
+    store("completed-given-along-again", "retry/stops", "Every third batch takes a job along that is done.", |store| {
+        alter::store(store, GivenAgain { running: BTreeMap::new(), done: BTreeMap::new(), every: Every::nth(3) })
     }),
     reader("retry-count-counts-deliveries", "retry/count", "retry_count is the number of deliveries.", |inner| {
         alter::reader(inner, |rows| {
@@ -187,14 +108,14 @@ pub(super) const BUGS: &[Bug] = &[
     ),
 ];
 
-fn more_attempts(policy: &mut Policy, by: i32) {
+pub(super) fn more_attempts(policy: &mut Policy, by: i32) {
     if let Attempts::Limited(max) = policy.attempts {
         policy.attempts = Attempts::Limited(max.saturating_add_signed(by).max(1));
     }
 }
 
 /// Whether the job is given up.
-fn is_end(it: &Settle) -> bool {
+pub(super) fn is_end(it: &Settle) -> bool {
     matches!(it.then, Then::Fail | Then::DeadLetter(_))
 }
 
@@ -270,39 +191,6 @@ impl<F: FnMut(&LeaseId) -> u32 + Send + 'static> StoreBug for Renumbered<F> {
     }
 }
 
-/// Every third first delivery of one job is put off, which the store counts as an attempt.
-#[derive(Default)]
-struct Deferred {
-    count: u32,
-    /// What is to be applied, the next one last.
-    further: Vec<Command>,
-}
-
-impl StoreBug for Deferred {
-    fn after(&mut self, asked: &Command, answer: &mut Answer) {
-        let (Command::Claim(it @ Claim { rate: None, .. }), Answer::Claimed(Some(claimed))) = (asked, answer) else {
-            return;
-        };
-        let [first] = &claimed.jobs[..] else { return };
-        self.count += u32::from(first.lease.attempt == 1);
-        if first.lease.attempt == 1 && self.count.is_multiple_of(3) {
-            let put_off = Settle {
-                lease: first.lease.clone(),
-                outcome: Outcome::Failed("put off".into()),
-                then: Then::RetryAt(it.now_ms),
-                keep_batch: false,
-                now_ms: it.now_ms,
-            };
-            claimed.jobs.clear();
-            self.further = vec![Command::Claim(it.clone()), Command::Settle(put_off)];
-        }
-    }
-
-    fn further(&mut self) -> Option<Command> {
-        self.further.pop()
-    }
-}
-
 /// Successes of choice that the store does not keep: it lets the job wait for another attempt.
 fn uncompleted(inner: Box<dyn Store>, mut choice: impl FnMut(&Settle) -> bool + Send + 'static) -> Box<dyn Store> {
     alter::settles(inner, move |it| {
@@ -342,57 +230,32 @@ impl StoreBug for LastOfBatch {
     }
 }
 
-#[derive(Default)]
-struct KilledMeansFailed {
-    leases: Leases,
-    last_claim_ms: BTreeMap<String, u64>,
+/// The job of each queue that was completed last. Events of a schedule are left out: they would be stored twice.
+struct GivenAgain {
+    running: BTreeMap<String, ClaimedJob>,
+    done: BTreeMap<String, ClaimedJob>,
+    every: Every,
 }
 
-impl StoreBug for KilledMeansFailed {
-    fn before(&mut self, command: &mut Command) -> Option<Answer> {
-        if let Command::Settle(it) = command
-            && matches!((&it.outcome, &it.then), (Outcome::Lost(_), Then::RetryAt(_)))
-            && let Some(leased) = self.leases.get(&it.lease)
-            && self.last_claim_ms.get(&leased.processor).is_some_and(|&last| leased.granted_ms < last)
-        {
-            it.then = Then::Fail;
-        }
-        None
-    }
-
+impl StoreBug for GivenAgain {
     fn after(&mut self, asked: &Command, answer: &mut Answer) {
-        if let (Command::Claim(it), Answer::Claimed(Some(_))) = (asked, &*answer) {
-            self.last_claim_ms.insert(it.processor.clone(), it.now_ms);
+        match (asked, answer) {
+            (Command::Claim(it), Answer::Claimed(Some(claimed))) if 1 < it.max => {
+                let last = claimed.jobs.last().cloned();
+                let has_room = claimed.jobs.len() < it.max as usize;
+                if let Some(done) = self.done.get(&it.queue).filter(|_| has_room && self.every.strikes()) {
+                    claimed.jobs.push(done.clone());
+                }
+                self.running.extend(last.map(|job| (job.lease.job.clone(), job)));
+            }
+            (Command::Settle(it), Answer::Settled { accepted: true }) => {
+                let job = self.running.remove(&it.lease.job);
+                if it.then == Then::Complete && !it.keep_batch {
+                    self.done.extend(job.map(|job| (it.lease.queue.clone(), job)));
+                }
+            }
+            _ => {}
         }
-        self.leases.see(asked, answer);
-    }
-}
-
-/// Retries of jobs of entities that are dropped.
-struct Dropped {
-    entities: Entities,
-    /// Given the settle and whether a follow-up waits.
-    drops: fn(&Settle, bool) -> bool,
-}
-
-fn dropped(inner: Box<dyn Store>, drops: fn(&Settle, bool) -> bool) -> Box<dyn Store> {
-    alter::store(inner, Dropped { entities: Entities::default(), drops })
-}
-
-impl StoreBug for Dropped {
-    fn before(&mut self, command: &mut Command) -> Option<Answer> {
-        if let Command::Settle(it) = command
-            && matches!(it.then, Then::RetryAt(_))
-            && let Some(entity) = self.entities.of_job(&it.lease.job)
-            && (self.drops)(it, entity.waiting.is_some())
-        {
-            it.then = Then::Fail;
-        }
-        None
-    }
-
-    fn after(&mut self, asked: &Command, answer: &mut Answer) {
-        self.entities.see(asked, answer);
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use kew_runtime::broker::{Granted, Queue, Report};
 use kew_runtime::processor::{self as work, Delivery, Failure, Handler};
-use kew_runtime::store::{Answer, Command, Ending, Outcome, Then};
+use kew_runtime::store::{Answer, Command, Ending, JobRow, Outcome, Rows, Then};
+use kew_spec::lifecycle::Status;
 use serde_json::value::RawValue;
 
 use super::Bug;
 use super::alter::{self, Done, StoreBug};
-use super::plant::{handler, policy, processor, store};
+use super::plant::{handler, policy, processor, reader, store};
 
 /// How much longer than its timeout a lease lasts where a processor thinks that it may go on.
 const MARGIN_MS: u64 = 5_000;
@@ -87,7 +88,23 @@ pub(super) const BUGS: &[Bug] = &[
         "The answer of a job that was cancelled meanwhile counts.",
         |store| alter::store(store, CancelledAnswers::default()),
     ),
+    reader(
+        "late-answer-shown-all-the-same",
+        "timeout/late-result",
+        "A job that was given up for lost is shown as completed.",
+        |inner| alter::reader(inner, show_completed),
+    ),
 ];
+
+/// Shows a success where there was a last lost lease.
+fn show_completed(rows: &mut Rows) {
+    let Rows::Jobs(jobs) = rows else { return };
+    let lost = |error: &String| error.starts_with("lease lost");
+    let given_up = |job: &&mut JobRow| job.completed_ms.is_some() && job.error.as_ref().is_some_and(lost);
+    for job in jobs.iter_mut().filter(given_up) {
+        (job.status, job.result, job.error) = (Status::Completed, Some(RawValue::TRUE.to_owned()), None);
+    }
+}
 
 /// Lets a processor think that each delivery may take as long as `timeout_ms` says.
 fn timeouts(queue: Arc<dyn Queue>, timeout_ms: fn(&Granted) -> u64) -> Arc<dyn Queue> {
