@@ -98,3 +98,17 @@ fn the_library_is_listed() {
         assert!(listed.contains(&scenario.name), "{} is not listed", scenario.name);
     }
 }
+
+#[test]
+fn the_speed_has_a_line_for_each_figure() {
+    let short = ["--bench", "--seeds", "2", "--length-ms", "600000"];
+    let page = text(&sim(&short));
+    for line in ["idle world", "busy day", "turmoil alone", "ratio", "seeds an hour", "one run", "exit code 0"] {
+        assert!(page.contains(line), "{line} is not on the page:\n{page}");
+    }
+    let value: Value = serde_json::from_slice(&sim(&[&short[..], &["--json"]].concat()).stdout).expect("JSON");
+    let worlds: Vec<_> = value["worlds"].as_array().expect("worlds").iter().map(|it| it["world"].as_str()).collect();
+    assert_eq!(worlds, [Some("idle"), Some("day")]);
+    assert_eq!(value["worlds"][0]["rounds"].as_array().map(Vec::len), Some(3), "the middle of three");
+    assert_eq!(value["seeds"]["seeds"], 2);
+}

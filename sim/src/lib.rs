@@ -21,6 +21,7 @@ pub mod random;
 pub mod record;
 pub mod script;
 pub mod shape;
+pub mod speed;
 pub mod sweep;
 mod world;
 
@@ -86,16 +87,21 @@ const UNSEALED: &str =
     "libc's clock and entropy are not answered by this program; it has to be linked dynamically, on Linux";
 
 /// Plays one run, on a thread of its own, since thread-local hash keys are drawn from the seed.
-#[expect(clippy::disallowed_methods, reason = "the thread gives the run fresh thread-locals; nothing runs beside it")]
 pub fn run(plan: &Plan) -> Result<Run, Error> {
+    sealed(plan, world::play)
+}
+
+/// Plays `plan` as `play` does, on a fresh thread that is sealed off from the machine.
+#[expect(clippy::disallowed_methods, reason = "the thread gives the run fresh thread-locals; nothing runs beside it")]
+fn sealed<T: Send + 'static>(plan: &Plan, play: fn(&Plan) -> Result<T, Error>) -> Result<T, Error> {
     let plan = plan.clone();
     let thread = std::thread::spawn(move || {
         interpose::enable(plan.seed, Duration::from_millis(clock::EPOCH_MS));
         disk::install();
         disk::reset_prng(plan.seed);
-        let run = if interpose::is_in_force() { world::play(&plan) } else { Err(Error::NotSealed(UNSEALED)) };
+        let played = if interpose::is_in_force() { play(&plan) } else { Err(Error::NotSealed(UNSEALED)) };
         interpose::disable();
-        run
+        played
     });
     thread.join().unwrap_or_else(|panic| Err(Error::of_panic(panic.as_ref())))
 }

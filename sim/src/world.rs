@@ -39,7 +39,8 @@ pub(crate) fn play(plan: &Plan) -> Result<Run, Error> {
     Ok(Run { header: header(plan), history, hash, simulated_ms, faults: faults.count(), drain: drain.get() })
 }
 
-fn build(plan: &Plan) -> Sim<'static> {
+/// A world of `plan`'s shape, without a host.
+pub(crate) fn build(plan: &Plan) -> Sim<'static> {
     let shape = &plan.shape;
     let mut builder = turmoil::Builder::new();
     builder

@@ -52,7 +52,8 @@ fn judge(plan: &Plan, run: &Run) -> Played {
     }
 }
 
-fn check(run: &Run) -> (Verdict, Causes) {
+/// Puts the run's history to all clauses.
+pub(super) fn check(run: &Run) -> (Verdict, Causes) {
     let mut checker = Checker::new(&run.header);
     for (line, event) in lines(run) {
         checker.see(line, event);

@@ -3,6 +3,7 @@
 //! The world is `kew-sim`'s; here are the processes ([`pool`], [`play`]), the sum ([`total`], [`coverage`]) and the ways of
 //! asking: does anything break ([`seeds`]), and is a bug that was planted named ([`planted`], all of them: [`matrix`]).
 
+mod bench;
 mod capsule;
 mod child;
 mod coverage;
@@ -39,6 +40,7 @@ Examples:
   kew sim --minimize                      shrink what breaks to a few jobs and faults
   kew sim --seed 37 --report run.html     run one again and look at it in a browser
   kew sim --sweep-power --every 11        cut the power at every 11th disk operation of a run
+  kew sim --bench                         measure how fast worlds are simulated
 
 One seed is one world: how many hosts, which faults, which jobs. The same seed gives the same run,
 byte for byte; --twice makes sure of it.";
@@ -106,6 +108,8 @@ pub(crate) struct Arguments {
     plan: Option<PathBuf>,
     #[command(flatten)]
     sweep: sweep::SweepArguments,
+    #[command(flatten)]
+    speed: bench::BenchArguments,
 }
 
 impl Arguments {
@@ -138,6 +142,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
         return Ok(End::Kept);
     }
     refuse_unseeded()?;
+    if arguments.speed.is_asked() {
+        return bench::run(arguments);
+    }
     if arguments.sweep.sweep_power {
         return sweep::run(arguments);
     }

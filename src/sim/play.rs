@@ -103,7 +103,8 @@ pub(super) fn play_capsule(file: &Path, history: Option<&Path>) -> Result<Played
     child(&["--plan".into(), file.display().to_string()], history).map_err(failed)
 }
 
-fn child(arguments: &[String], history: Option<&Path>) -> Result<Played, String> {
+/// Starts a child with `arguments` and waits for what it prints as its last line.
+pub(super) fn child<T: DeserializeOwned>(arguments: &[String], history: Option<&Path>) -> Result<T, String> {
     let program = std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
     let mut command = Command::new(program);
     command.arg("sim").arg("--child").args(arguments).stdin(Stdio::null());
