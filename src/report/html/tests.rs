@@ -123,7 +123,7 @@ fn a_clause_that_another_run_broke_comes_with_its_excerpt_and_replay() {
     all.add(&verdict);
     let entry = all.clauses.iter_mut().find(|entry| entry.clause == "batch/size").expect("it is in the catalogue");
     (entry.state, entry.broken) = (kew_spec::verdict::State::Broken, 3);
-    let excerpt = Excerpt { says: "a batch of 101".into(), lines: Vec::new() };
+    let excerpt = Excerpt { says: "a batch of 101".into(), lines: Vec::new(), broke_at: None };
     let shown = ["batch/size", "retry/one-owner"].map(|clause| Elsewhere {
         clause,
         run: "seed 7".into(),
