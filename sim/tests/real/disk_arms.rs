@@ -54,11 +54,6 @@ impl Arm {
         assert_eq!(delete_by(&vfs, &path), ffi::SQLITE_OK);
     }
 
-    /// Whether it is the machine's.
-    pub(crate) fn is_real(&self) -> bool {
-        matches!(self, Self::Real(_))
-    }
-
     fn vfs(&self) -> &'static str {
         match self {
             Self::Real(_) => MACHINE_VFS,

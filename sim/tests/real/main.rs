@@ -3,6 +3,8 @@
 //! those must be legal ones. Only this test binary touches the machine: loopback, a folder of temporary files, and itself
 //! as a child process that can be killed.
 
+#![expect(clippy::unwrap_used, reason = "a program that cannot go on has failed its test")]
+
 mod child;
 mod disk;
 mod disk_arms;
