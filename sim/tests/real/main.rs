@@ -3,7 +3,7 @@
 //! those must be legal ones. Only this test binary touches the machine: loopback, a folder of temporary files, and itself
 //! as a child process that can be killed.
 
-#![expect(clippy::unwrap_used, reason = "a program that cannot go on has failed its test")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod child;
 mod disk;

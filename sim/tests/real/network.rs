@@ -8,7 +8,7 @@ use kew_runtime::net::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::unconstrained;
 
-use super::network_arms::{Way, real, simulated};
+use super::network_arms::{Return, Way, real, simulated};
 use super::peer::{ECHO_BYTES, Peer};
 
 /// What a program saw.
@@ -121,13 +121,11 @@ fn connecting_where_nobody_listens_is_refused() {
     compare(Peer::Holds, program, &[Outcome::ends(End::Refused)]);
 }
 
-/// In the simulator the connection waits while the process is down, and is refused or made when it is back: the machine
-/// that it ran on is down too. Callers bring a timeout for that (`kew_runtime::net::Client`).
 #[test]
 fn connecting_to_a_process_that_was_killed_is_refused_or_meets_the_next_one() {
     async fn program(way: Way) -> Outcome {
         let _held = held(&way).await;
-        way.kill_peer().await;
+        way.kill_peer(Return::Soon).await;
         of_connect(way.connect().await)
     }
     compare(Peer::Holds, program, &[Outcome::ends(End::Refused), Outcome::ends(End::Connected)]);
@@ -137,7 +135,7 @@ fn connecting_to_a_process_that_was_killed_is_refused_or_meets_the_next_one() {
 fn a_killed_peer_that_has_read_everything_ends_the_connection() {
     async fn program(way: Way) -> Outcome {
         let mut stream = held(&way).await;
-        way.kill_peer().await;
+        way.kill_peer(Return::Soon).await;
         read_out(&mut stream).await
     }
     compare(Peer::Holds, program, &[Outcome::ends(End::Eof), Outcome::ends(End::Reset)]);
@@ -149,7 +147,7 @@ fn a_killed_peer_with_unread_bytes_ends_or_resets_the_connection() {
         let mut stream = held(&way).await;
         stream.write_all(b"never read").await.unwrap();
         way.let_arrive().await;
-        way.kill_peer().await;
+        way.kill_peer(Return::Soon).await;
         read_out(&mut stream).await
     }
     compare(Peer::Holds, program, &[Outcome::ends(End::Eof), Outcome::ends(End::Reset)]);
@@ -178,7 +176,7 @@ fn writes_to_a_peer_that_has_closed_fail_sooner_or_later() {
 fn writes_to_a_peer_that_was_killed_fail_sooner_or_later() {
     async fn program(way: Way) -> Outcome {
         let mut stream = held(&way).await;
-        way.kill_peer().await;
+        way.kill_peer(Return::Soon).await;
         write_out(&way, &mut stream).await.of_either_kind()
     }
     compare(Peer::Holds, program, &[Outcome::ends(End::Unwritable)]);
@@ -238,8 +236,30 @@ fn a_writer_that_waits_for_room_is_not_told_of_its_peers_death_in_the_simulator(
         while let Some(written) = unconstrained(stream.write(&[0; 1024])).now_or_never() {
             written.unwrap();
         }
-        way.kill_peer().await;
+        way.kill_peer(Return::Soon).await;
         write_out(&way, &mut stream).await
     }
     differ(Peer::Holds, program, (End::Reset, End::Never));
+}
+
+/// A killed process takes its host's network with it, so that nobody answers in its place until it is back. Callers bring
+/// a timeout (`kew_runtime::net::Client`).
+#[test]
+fn connecting_to_a_killed_process_hears_nothing_in_the_simulator_until_it_is_back() {
+    async fn program(way: Way) -> Outcome {
+        let _held = held(&way).await;
+        way.kill_peer(Return::Never).await;
+        of_connect(way.connect().await)
+    }
+    differ(Peer::Holds, program, (End::Refused, End::Never));
+}
+
+#[test]
+fn writes_to_a_killed_process_go_on_in_the_simulator_until_it_is_back() {
+    async fn program(way: Way) -> Outcome {
+        let mut stream = held(&way).await;
+        way.kill_peer(Return::Never).await;
+        write_out(&way, &mut stream).await
+    }
+    differ(Peer::Holds, program, (End::BrokenPipe, End::Never));
 }

@@ -37,12 +37,24 @@ const FOR_EVER: Duration = Duration::from_secs(10);
 /// A program on the machine that has not ended by then never will. No claim depends on it.
 const SAFETY_NET: Duration = Duration::from_secs(120);
 
+/// Whether a killed process of the simulator comes back. On the machine none does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Return {
+    /// It does, as in the simulator's runs.
+    Soon,
+    /// It stays away.
+    Never,
+}
+
+/// What the simulation's driver is asked: to kill the peer, and to say when it is gone.
+type Kill = (Return, oneshot::Sender<()>);
+
 /// What a program has of its arm.
 pub(crate) struct Way {
     net: Arc<dyn Net>,
     host: &'static str,
     port: u16,
-    kill: Box<dyn Fn() -> LocalBoxFuture<'static, ()>>,
+    kill: Box<dyn Fn(Return) -> LocalBoxFuture<'static, ()>>,
     simulated: bool,
 }
 
@@ -59,8 +71,8 @@ impl Way {
     }
 
     /// Kills the peer's process, and returns when it is gone.
-    pub(crate) async fn kill_peer(&self) {
-        (self.kill)().await;
+    pub(crate) async fn kill_peer(&self, back: Return) {
+        (self.kill)(back).await;
     }
 
     /// Lets what is under way arrive, or some of it. On the machine it has arrived; only simulated time has to pass.
@@ -76,7 +88,7 @@ impl Way {
 pub(crate) fn real<F: Future<Output = Outcome>>(peer: Peer, program: impl Fn(Way) -> F) -> Outcome {
     let child = RefCell::new(Child::start("peer", &peer.name()));
     let port = child.borrow_mut().hear("port ").expect("the peer listens");
-    let kill = Box::new(move || {
+    let kill = Box::new(move |_| {
         child.borrow_mut().kill();
         async {}.boxed_local()
     });
@@ -118,7 +130,7 @@ fn network(seed: u64) -> turmoil::Sim<'static> {
 fn play<F: Future<Output = Outcome> + 'static>(seed: u64, peer: Peer, program: impl Fn(Way) -> F) -> Outcome {
     let net = Arc::new(SimNet::new(Recorder::default()));
     let (ask, asked) = mpsc::unbounded_channel();
-    let kill = Box::new(move || killed(&ask).boxed_local());
+    let kill = Box::new(move |back| killed(&ask, back).boxed_local());
     let mut sim = network(seed);
     let serving = net.clone();
     sim.host(HOST, move || {
@@ -137,19 +149,19 @@ fn play<F: Future<Output = Outcome> + 'static>(seed: u64, peer: Peer, program: i
 }
 
 /// Asks the simulation's driver to kill the peer.
-fn killed(ask: &mpsc::UnboundedSender<oneshot::Sender<()>>) -> impl Future<Output = ()> + 'static {
+fn killed(ask: &mpsc::UnboundedSender<Kill>, back: Return) -> impl Future<Output = ()> + use<> {
     let (done, gone) = oneshot::channel();
-    ask.send(done).expect("the driver outlives the client");
+    ask.send((back, done)).expect("the driver outlives the client");
     async { gone.await.expect("the driver answers") }
 }
 
 /// Steps until the client has ended. A peer that is to be killed is killed between two steps, and comes back later.
-fn drive(sim: &mut turmoil::Sim<'_>, mut asked: mpsc::UnboundedReceiver<oneshot::Sender<()>>) {
+fn drive(sim: &mut turmoil::Sim<'_>, mut asked: mpsc::UnboundedReceiver<Kill>) {
     let mut back_at = None;
     while !sim.step().unwrap() {
-        if let Ok(done) = asked.try_recv() {
+        if let Ok((back, done)) = asked.try_recv() {
             sim.crash(HOST);
-            back_at = Some(sim.elapsed() + DOWN);
+            back_at = (back == Return::Soon).then(|| sim.elapsed() + DOWN);
             done.send(()).expect("the client waits");
         }
         if back_at.is_some_and(|at| at <= sim.elapsed()) {
