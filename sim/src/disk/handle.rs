@@ -100,6 +100,12 @@ impl Handle {
         Ok(node.file.live().len())
     }
 
+    /// Whether the file has lost its name. SQLite then commits nothing more to it. (A dead handle fails at what follows.)
+    pub(super) fn has_moved(&self) -> bool {
+        let state = lock(&self.disk);
+        state.serves(self.boot) && !state.is_named(self.inode)
+    }
+
     pub(super) fn lock(&mut self, level: c_int) -> Result<(), c_int> {
         let mut state = lock(&self.disk);
         let node = state.node(self.boot, self.inode).ok_or(SQLITE_IOERR_LOCK)?;

@@ -9,8 +9,8 @@ use std::slice;
 use std::sync::atomic::{Ordering, fence};
 
 use rusqlite::ffi::{
-    SQLITE_IOCAP_POWERSAFE_OVERWRITE, SQLITE_IOERR_SHMMAP, SQLITE_IOERR_TRUNCATE, SQLITE_NOTFOUND, SQLITE_OK,
-    SQLITE_SHM_SHARED, SQLITE_SHM_UNLOCK, sqlite3_file, sqlite3_io_methods,
+    SQLITE_FCNTL_HAS_MOVED, SQLITE_IOCAP_POWERSAFE_OVERWRITE, SQLITE_IOERR_SHMMAP, SQLITE_IOERR_TRUNCATE,
+    SQLITE_NOTFOUND, SQLITE_OK, SQLITE_SHM_SHARED, SQLITE_SHM_UNLOCK, sqlite3_file, sqlite3_io_methods,
 };
 
 use super::handle::Handle;
@@ -126,8 +126,14 @@ unsafe extern "C" fn check_reserved_lock(file: *mut sqlite3_file, out: *mut c_in
     code(handle.is_reserved().map(|reserved| *out = c_int::from(reserved)))
 }
 
-unsafe extern "C" fn file_control(_: *mut sqlite3_file, _: c_int, _: *mut c_void) -> c_int {
-    SQLITE_NOTFOUND
+unsafe extern "C" fn file_control(file: *mut sqlite3_file, what: c_int, out: *mut c_void) -> c_int {
+    if what != SQLITE_FCNTL_HAS_MOVED {
+        return SQLITE_NOTFOUND;
+    }
+    // SAFETY: SQLite passes an open file, and for this question `out` points to its own integer.
+    let (handle, out) = unsafe { (handle(file), &mut *out.cast::<c_int>()) };
+    *out = c_int::from(handle.has_moved());
+    SQLITE_OK
 }
 
 unsafe extern "C" fn sector_size(file: *mut sqlite3_file) -> c_int {

@@ -149,6 +149,11 @@ impl State {
         self.directory.iter().map(content).collect()
     }
 
+    /// Whether a file has a name now.
+    pub(super) fn is_named(&self, inode: Inode) -> bool {
+        self.directory.iter().any(|(_, named)| named == inode)
+    }
+
     /// How long the file of this name is.
     pub(super) fn len(&self, name: &str) -> Option<usize> {
         let inode = self.directory.find(name)?;
