@@ -62,6 +62,25 @@ pub(super) const BUGS: &[Bug] = &[
             })
         },
     ),
+    processor("pull-comes-twice", "retry/caused", "The network now and then delivers a pull twice.", |queue| {
+        let count = Arc::new(Mutex::new(0_u32));
+        alter::calls(queue, move |queue, request| {
+            let twice = {
+                let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+                *count += 1;
+                count.is_multiple_of(7)
+            };
+            async move {
+                if let (true, Request::Pull(pull)) = (twice, &request) {
+                    let mut again = pull.clone();
+                    again.wait_ms = 0;
+                    let _ = queue.call(Request::Pull(again)).await;
+                }
+                queue.call(request).await
+            }
+            .boxed()
+        })
+    }),
     decision(
         "clock-goes-back-unguarded",
         "backoff/not-late",
@@ -74,7 +93,13 @@ pub(super) const WITHSTOOD: &[Bug] = &[
     api("enqueue-comes-twice", "job/no-phantom", "The network delivers each call of the api twice.", |queue| {
         alter::calls(queue, |queue, request| {
             async move {
-                if matches!(request, Request::Enqueue(_) | Request::Cancel { .. } | Request::Redrive { .. }) {
+                // An enqueue for an entity that comes twice is two: the first job may have begun in between.
+                let again = match &request {
+                    Request::Enqueue(jobs) => jobs.iter().all(|job| job.key.is_none()),
+                    Request::Cancel { .. } | Request::Redrive { .. } => true,
+                    _ => false,
+                };
+                if again {
                     let first = queue.call(request.clone()).await;
                     let _ = queue.call(request).await;
                     return first;
@@ -123,25 +148,6 @@ pub(super) const WITHSTOOD: &[Bug] = &[
             })
         },
     ),
-    processor("pull-comes-twice", "job/no-loss", "The network now and then delivers a pull twice.", |queue| {
-        let count = Arc::new(Mutex::new(0_u32));
-        alter::calls(queue, move |queue, request| {
-            let twice = {
-                let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
-                *count += 1;
-                count.is_multiple_of(7)
-            };
-            async move {
-                if let (true, Request::Pull(pull)) = (twice, &request) {
-                    let mut again = pull.clone();
-                    again.wait_ms = 0;
-                    let _ = queue.call(Request::Pull(again)).await;
-                }
-                queue.call(request).await
-            }
-            .boxed()
-        })
-    }),
     processor(
         "apscheduler-1116-starts-after-its-lease",
         "retry/one-owner",
