@@ -12,6 +12,7 @@ mod serve;
 mod shown;
 mod sim;
 mod spec;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,7 @@ enum Command {
     Check(check::Arguments),
     Sim(sim::Arguments),
     Replay(sim::rerun::Arguments),
+    Verify(verify::Arguments),
     Serve(serve::Arguments),
     /// The PDF handler's child: a résumé on standard input becomes a PDF on standard output
     #[command(hide = true)]
@@ -71,6 +73,7 @@ fn run(command: Command) -> Result<End, Failure> {
         Command::Check(arguments) => check::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Replay(arguments) => sim::rerun::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::RenderPdf => unreachable!("it is run before"),
     }

@@ -169,6 +169,7 @@ impl<'a> Watch<'a> {
         let given = delivery.jobs.iter().map(|job| Given {
             job: job.id.clone(),
             attempt: job.attempt,
+            told: None,
             payload: fingerprint(job.payload.get()),
         });
         scripted.recorder.see(Started {

@@ -60,6 +60,25 @@ pub fn find(id: &str) -> Option<&'static Clause> {
     CLAUSES.iter().find(|clause| clause.id == id)
 }
 
+/// What a player must see to judge this clause where the queue's own word is worked out from outside
+/// ([`crate::history::Header::inferred`]); `None` for a clause that cannot be judged so.
+pub fn from_outside(id: &str) -> Option<&'static [Sight]> {
+    use Sight::{Clients, DeadLetters, Effects, Handlers, Processors, Status};
+    Some(match id {
+        "job/idempotent-enqueue" => &[Clients],
+        "timeout/enforced" | "retry/count" => &[Handlers],
+        "timeout/late-result" | "status/durable" => &[Clients, Handlers, Status],
+        "dead-letter/exactly" | "dead-letter/none" | "dead-letter/intact" => &[Clients, Handlers, DeadLetters],
+        "dedup/last-write" | "schedule/stored-once" => &[Clients, Handlers, Effects],
+        "backoff/not-late" | "rate/used" | "batch/full" | "batch/wait" => &[Clients, Handlers, Processors],
+        "schedule/every-tick" | "schedule/catch-up" | "schedule/drains" => &[Clients, Handlers, Processors],
+        "status/flow" | "status/read-your-writes" | "status/monotonic" | "status/final" => &[Clients, Status],
+        // The queue must say which of its replies were lost, or tell of notifications.
+        "retry/caused" | "notify/each-end" | "notify/not-before" | "notify/own-only" => return None,
+        _ => &[Clients, Handlers],
+    })
+}
+
 macro_rules! catalogue {
     ($($id:literal $level:ident $source:expr, [$($need:ident)*] $text:literal)*) => {
         /// All clauses, family by family.

@@ -21,6 +21,13 @@ pub(crate) fn seeds(count: u64) -> ProgressBar {
     bar
 }
 
+/// A bar that fills with plays against a real system.
+pub(crate) fn plays(count: u64) -> ProgressBar {
+    let bar = ProgressBar::new(count);
+    bar.set_style(style("  {bar:28} {pos}/{len}  {elapsed}  {msg}"));
+    bar
+}
+
 /// A bar that fills with the seconds that shrinking may take.
 pub(crate) fn trials(seconds: u64) -> ProgressBar {
     let bar = ProgressBar::new(seconds);

@@ -185,7 +185,8 @@ fn dead_letters(read: &DeadLetters) -> String {
     if read.entries.is_empty() {
         return format!("{queue} is read: empty");
     }
-    let entries: Vec<_> = read.entries.iter().map(|entry| (entry.job.as_str(), entry.attempts.len() as u32)).collect();
+    let attempts = |entry: &DeadLetter| entry.attempts.as_ref().map_or(0, Vec::len) as u32;
+    let entries: Vec<_> = read.entries.iter().map(|entry| (entry.job.as_str(), attempts(entry))).collect();
     format!("{queue} is read: {}", jobs(&entries))
 }
 

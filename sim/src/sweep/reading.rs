@@ -58,12 +58,11 @@ fn row(it: JobRow) -> Row {
 
 fn entry(it: DeadLetterRow) -> DeadLetter {
     let attempts = it.attempts.into_iter();
+    let attempts = attempts.map(|it| DeadAttempt { attempt: it.attempt, error: it.error, ended_at: it.ended_ms });
     DeadLetter {
         job: it.job.id,
         payload: fingerprint(it.job.payload.get()),
-        error: it.job.error.unwrap_or_default(),
-        attempts: attempts
-            .map(|it| DeadAttempt { attempt: it.attempt, error: it.error, ended_at: it.ended_ms })
-            .collect(),
+        error: Some(it.job.error.unwrap_or_default()),
+        attempts: Some(attempts.collect()),
     }
 }

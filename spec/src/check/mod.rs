@@ -56,7 +56,7 @@ pub struct Checker {
 impl Checker {
     /// Checkers for a history with this header.
     pub fn new(header: &Header) -> Self {
-        let unmet = |clause: &&crate::clause::Clause| !clause.needs.iter().all(|&sight| header.sees(sight));
+        let unmet = |clause: &&crate::clause::Clause| !header.can_judge(clause);
         Self {
             ledger: Ledger::new(header.clone()),
             families: vec![

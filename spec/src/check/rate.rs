@@ -30,7 +30,7 @@ pub(super) struct Rate {
 impl Family for Rate {
     fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         self.follow_backlog(seen, notes);
-        let sees_queue = seen.ledger.header.sees(Sight::Queue);
+        let sees_queue = sees_queue(seen.ledger);
         match &seen.event.what {
             What::Granted(it) if sees_queue => {
                 let jobs = it.jobs.iter().map(|lease| lease.job.as_str());
@@ -119,10 +119,15 @@ impl Rate {
     }
 }
 
+/// Whether the grants are the queue's own word; else a handler's start stands for its grant.
+fn sees_queue(ledger: &Ledger) -> bool {
+    ledger.header.sees(Sight::Queue) && !ledger.header.inferred
+}
+
 /// How much shorter than stated a window may look to this player.
 fn slack_ms(ledger: &Ledger) -> u64 {
     let slack = ledger.slack();
-    let late_ms = if ledger.header.sees(Sight::Queue) { 0 } else { slack.late_ms };
+    let late_ms = if sees_queue(ledger) { 0 } else { slack.late_ms };
     slack.clock_error_ms + late_ms
 }
 

@@ -389,8 +389,11 @@ pub struct Started {
 pub struct Given {
     /// The job.
     pub job: String,
-    /// The attempt it was told it is.
+    /// The attempt it was told it is. Where the player counts deliveries itself, its count.
     pub attempt: u32,
+    /// The attempt it was told it is, where that is not what `attempt` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<u32>,
     /// See [`Enqueue::payload`].
     pub payload: String,
 }
@@ -501,10 +504,12 @@ pub struct DeadLetter {
     pub job: String,
     /// See [`Enqueue::payload`].
     pub payload: String,
-    /// The last attempt's error.
-    pub error: String,
-    /// Every attempt since the job was enqueued or redriven.
-    pub attempts: Vec<DeadAttempt>,
+    /// The last attempt's error; absent where the player could not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Every attempt since the job was enqueued or redriven; absent where the player could not read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Vec<DeadAttempt>>,
 }
 
 /// One attempt of a dead letter.

@@ -14,6 +14,7 @@ pub use write::Writer;
 
 use serde::{Deserialize, Serialize};
 
+use crate::clause::{self, Clause};
 use crate::queues::Queues;
 
 /// The version of the format that this crate reads and writes.
@@ -45,6 +46,10 @@ pub struct Header {
     /// What the player could see. A clause that needs more is not exercised.
     #[serde(default = "Sight::all")]
     pub sees: Vec<Sight>,
+    /// Whether the queue's own word in it (accepted, granted, settled) is not the queue's, but what must have happened,
+    /// worked out from what was seen outside. Then only the clauses of [`crate::clause::from_outside`] are judged.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub inferred: bool,
     /// How far the player's own measurement may be off.
     #[serde(default)]
     pub slack: Slack,
@@ -61,6 +66,7 @@ impl Header {
             seed: None,
             queues: Queues::default(),
             sees: Sight::all(),
+            inferred: false,
             slack: Slack::default(),
         }
     }
@@ -68,6 +74,12 @@ impl Header {
     /// Whether the player could see `sight`.
     pub fn sees(&self, sight: Sight) -> bool {
         self.sees.contains(&sight)
+    }
+
+    /// Whether this history can put `clause` to the test at all.
+    pub fn can_judge(&self, clause: &Clause) -> bool {
+        let needs = if self.inferred { clause::from_outside(clause.id) } else { Some(clause.needs) };
+        needs.is_some_and(|needs| needs.iter().all(|&sight| self.sees(sight)))
     }
 }
 
@@ -112,4 +124,8 @@ pub struct Slack {
     pub recovery_ms: u64,
     /// The most that two readings of the queue's clock may disagree.
     pub clock_error_ms: u64,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }

@@ -208,8 +208,8 @@ fn entry(it: Dead) -> DeadLetter {
     DeadLetter {
         job: it.job.id,
         payload: fingerprint(it.job.payload.get()),
-        error: it.job.error.unwrap_or_default(),
-        attempts: attempts.collect(),
+        error: Some(it.job.error.unwrap_or_default()),
+        attempts: Some(attempts.collect()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::spent::{Dead, Spent};
 use crate::check::Seen;
-use crate::history::{DeadLetter, DeadLetters};
+use crate::history::{DeadAttempt, DeadLetter, DeadLetters};
 use crate::verdict::Notes;
 
 const INTACT: &str = "dead-letter/intact";
@@ -14,7 +14,7 @@ pub(super) fn see(seen: &Seen<'_>, read: &DeadLetters, spent: &mut Spent, notes:
             continue;
         };
         notes.exercised(INTACT);
-        let Some(what) = difference(entry, dead) else {
+        let Some(what) = difference(entry, dead, seen.ledger.slack().clock_error_ms) else {
             continue;
         };
         if dead.told.insert(INTACT) {
@@ -25,16 +25,20 @@ pub(super) fn see(seen: &Seen<'_>, read: &DeadLetters, spent: &mut Spent, notes:
     }
 }
 
-/// In what `entry` differs from what is known, if it does.
-fn difference(entry: &DeadLetter, dead: &Dead) -> Option<String> {
+/// In what `entry` differs from what is known, if it does. Times may differ by `clock_error_ms`.
+fn difference(entry: &DeadLetter, dead: &Dead, clock_error_ms: u64) -> Option<String> {
     if entry.payload != dead.payload {
         return Some(format!("has the payload {}, not {}", entry.payload, dead.payload));
     }
-    if entry.attempts.len() != dead.attempts.len() {
-        let (kept, had) = (entry.attempts.len(), dead.attempts.len());
-        return Some(format!("tells of {kept} attempts, not of all {had}"));
+    let attempts = entry.attempts.as_ref().and_then(|kept| attempts_differ(kept, dead, clock_error_ms));
+    attempts.or_else(|| last_error_differs(entry.error.as_deref()?, dead))
+}
+
+fn attempts_differ(kept: &[DeadAttempt], dead: &Dead, clock_error_ms: u64) -> Option<String> {
+    if kept.len() != dead.attempts.len() {
+        return Some(format!("tells of {} attempts, not of all {}", kept.len(), dead.attempts.len()));
     }
-    for (kept, had) in entry.attempts.iter().zip(&dead.attempts) {
+    for (kept, had) in kept.iter().zip(&dead.attempts) {
         if kept.attempt != had.number {
             return Some(format!("tells of attempt {} in place of {}", kept.attempt, had.number));
         }
@@ -45,7 +49,7 @@ fn difference(entry: &DeadLetter, dead: &Dead) -> Option<String> {
                 kept.attempt, kept.error,
             ));
         }
-        if had.ended_clock.is_some_and(|clock| clock != kept.ended_at) {
+        if had.ended_clock.is_some_and(|clock| clock_error_ms < clock.abs_diff(kept.ended_at)) {
             let clock = had.ended_clock.unwrap_or_default();
             return Some(format!(
                 "says that attempt {} ended at clock {}, but it was {clock}",
@@ -53,6 +57,10 @@ fn difference(entry: &DeadLetter, dead: &Dead) -> Option<String> {
             ));
         }
     }
+    None
+}
+
+fn last_error_differs(kept: &str, dead: &Dead) -> Option<String> {
     let last = dead.attempts.last().and_then(|attempt| attempt.error.as_ref())?;
-    (entry.error != *last).then(|| format!("has the error {:?}, but the last was {last:?}", entry.error))
+    (kept != last).then(|| format!("has the error {kept:?}, but the last was {last:?}"))
 }

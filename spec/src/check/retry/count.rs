@@ -1,5 +1,7 @@
 //! `retry/count`: retry_count is the number of deliveries begun less one, and attempts are numbered from 1.
 //!
+//! Where the player counts deliveries itself, what a handler was told is compared with its count.
+//!
 //! A read of the status races with grants: any value that held from the question to the answer is right.
 
 use std::collections::BTreeMap;
@@ -7,7 +9,7 @@ use std::collections::BTreeMap;
 use super::deliveries;
 use crate::check::Seen;
 use crate::check::ledger::{End, Live};
-use crate::history::{Granted, Redriven, StatusRead, What};
+use crate::history::{Granted, Redriven, Started, StatusRead, What};
 use crate::verdict::Notes;
 
 const COUNT: &str = "retry/count";
@@ -22,6 +24,7 @@ impl Count {
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
             What::Granted(it) => self.grant(seen, it, notes),
+            What::Started(it) => started(seen, it, notes),
             What::StatusRead(it) => self.read(seen, it, notes),
             What::Redriven(it) => self.redrive(seen, it),
             _ => {}
@@ -86,6 +89,23 @@ impl Count {
             row.retry_count,
         );
         notes.broken(COUNT, says, lines);
+    }
+}
+
+/// The attempt that handlers were told it is, where they were.
+fn started(seen: &Seen<'_>, it: &Started, notes: &mut Notes) {
+    for given in &it.jobs {
+        let Some(told) = given.told else { continue };
+        notes.exercised(COUNT);
+        if told == given.attempt {
+            continue;
+        }
+        let says = format!(
+            "delivery {} of {} ({}) was given to its handler as attempt {told}",
+            given.attempt, given.job, it.queue,
+        );
+        let live = seen.ledger.live.get(&given.job);
+        notes.broken(COUNT, says, live.map_or(vec![seen.line], |live| live.lines_and(seen.line)));
     }
 }
 

@@ -53,8 +53,10 @@ fn holder<'a>(seen: &Seen<'_>, live: &'a Live, clock: u64) -> Option<(&'a Attemp
     let holder = live.attempts.last().filter(|holder| clock < holder.lease_until)?;
     match &holder.end {
         None => Some((holder, String::new())),
+        // Seen from outside, a lease is known only until its processor is struck.
         Some(end) if end.outcome == AttemptOutcome::Lost => {
-            let surely = clock + seen.ledger.slack().clock_error_ms < holder.lease_until;
+            let surely =
+                clock + seen.ledger.slack().clock_error_ms < holder.lease_until && !seen.ledger.header.inferred;
             surely.then(|| (holder, format!(", which the queue had called lost at clock {}", end.clock)))
         }
         Some(_) => None,

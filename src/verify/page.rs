@@ -1,0 +1,112 @@
+//! A verification on the terminal: one row per clause family, then each broken clause with what shows it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use kew_spec::verdict::{ClauseVerdict, State, Verdict};
+use kew_verify::Verified;
+use kew_verify::known::{Against, Known};
+use kew_verify::result::{Cell, ClauseResult, Verification};
+
+use crate::report::{excerpt, terminal};
+
+/// The whole page.
+pub(super) fn page(verified: &Verified, known: &Known, against: &Against) -> String {
+    let result = &verified.result;
+    let mut text = head(result);
+    text.push('\n');
+    text.push_str(&terminal::table(&verdict(result)));
+    text.push('\n');
+    text.push_str(&summary(result));
+    for it in result.clauses.iter().filter(|it| it.cell == Cell::Broken) {
+        text.push('\n');
+        text.push_str(&broken(verified, it, known));
+    }
+    text.push_str(&remarks(result, against));
+    text
+}
+
+fn head(result: &Verification) -> String {
+    format!(
+        "{} · real time · {} scenarios played, {} left out · lag p99.9 {} ms, late from {} ms on · {:.0} s\n",
+        result.system,
+        result.played.len(),
+        result.skipped.len(),
+        result.lag_p999_ms,
+        result.late_ms,
+        result.wall_ms as f64 / 1_000.0,
+    )
+}
+
+/// The result in the form of a verdict: what is not offered was not exercised.
+fn verdict(result: &Verification) -> Verdict {
+    let entry = |it: &ClauseResult| ClauseVerdict {
+        clause: it.clause.clone(),
+        state: match it.cell {
+            Cell::NotOffered | Cell::NotExercised => State::NotExercised,
+            Cell::Kept => State::Kept,
+            Cell::Inconclusive => State::Inconclusive,
+            Cell::Broken => State::Broken,
+        },
+        exercised: it.exercised,
+        broken: it.shown.as_ref().map_or(0, |shown| shown.scenarios.len() as u64),
+        inconclusive: u64::from(it.cell == Cell::Inconclusive),
+        findings: Vec::new(),
+    };
+    Verdict { clauses: result.clauses.iter().map(entry).collect() }
+}
+
+fn summary(result: &Verification) -> String {
+    let count = |cell| result.count(cell);
+    let mut text = format!(
+        "  kept {} · broken {} · not offered {} · inconclusive {}",
+        count(Cell::Kept),
+        count(Cell::Broken),
+        count(Cell::NotOffered),
+        count(Cell::Inconclusive),
+    );
+    if let unexercised @ 1.. = count(Cell::NotExercised) {
+        let _ = write!(text, " · offered but not exercised {unexercised}");
+    }
+    text + "\n"
+}
+
+/// A broken clause: its text, what was seen, in which play, how often, and whether it is known.
+fn broken(verified: &Verified, it: &ClauseResult, known: &Known) -> String {
+    let Some(shown) = &it.shown else { return String::new() };
+    let play = verified.plays.get(&shown.scenario);
+    let entry = play.and_then(|play| play.verdict.get(&it.clause)).cloned();
+    let entry = entry.unwrap_or_else(|| Verdict::none().clauses[0].clone());
+    let events: BTreeMap<u64, _> = play.map(|play| (2..).zip(&play.events).collect()).unwrap_or_default();
+    let verdict = Verdict { clauses: vec![entry.clone()] };
+    let excerpts = excerpt::excerpts(&verdict, &events);
+    let mut text = terminal::broken(&entry, excerpts.get(&it.clause));
+    let rate = shown.rate;
+    let _ = writeln!(
+        text,
+        "      {} of {} plays of {}; kew verify {} {} --scenario {}",
+        rate.broken, rate.plays, shown.scenario, verified.result.target, it.clause, shown.scenario,
+    );
+    if let Some(known) = known.get(&it.clause) {
+        let link = known.link.as_ref().map(|link| format!(" ({link})")).unwrap_or_default();
+        let _ = writeln!(text, "      known: {}{link}", known.reason);
+    }
+    text
+}
+
+/// What else there is to say of the run.
+fn remarks(result: &Verification, against: &Against) -> String {
+    let mut text = String::new();
+    let mut say = |what: &str, clauses: &[String]| {
+        if !clauses.is_empty() {
+            let _ = writeln!(text, "\n  {what}: {}", clauses.join(", "));
+        }
+    };
+    say("known to be broken, but kept: take these off the known-failing list", &against.stale);
+    say("known to be broken, but the entry has expired: look at these again", &against.expired);
+    say("offered, but no scenario put it to the test", &against.unexercised);
+    let emulated = result.clauses.iter().filter(|it| it.emulated && it.cell != Cell::NotOffered);
+    let emulated: Vec<_> = emulated.map(|it| it.clause.clone()).collect();
+    say("emulated by the adapter", &emulated);
+    text
+}

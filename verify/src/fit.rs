@@ -1,0 +1,257 @@
+//! Fits a scenario to a system in real time: leaves out of its policies what the system does not offer, and slows or
+//! speeds it up so that its intervals are well above what the system can tell apart.
+//!
+//! A scenario that leans on something the system does not offer is not played, and the reason is kept.
+
+use kew_spec::queues::{Attempts, Backoff, Policy, Queues};
+use kew_spec::scenario::{Act, FaultKind, OpAct, Scenario};
+
+use crate::protocol::About;
+
+/// No interval of a policy is shorter than this in real time, whatever the system can tell apart: a busy machine's
+/// scheduler alone takes tens of milliseconds at times.
+const INTERVAL_MS_MIN: u64 = 300;
+
+/// How many of the system's quanta an interval has at least.
+const QUANTA_MIN: u64 = 5;
+
+/// The longest that a scenario may play, faults and all, before it drains.
+const LENGTH_MS_MAX: u64 = 25_000;
+
+/// The most jobs of one scenario: a test of promises, not of throughput.
+const JOBS_MAX: usize = 600;
+
+/// Longer than any play: the timeout where a system has none.
+const NEVER_MS: u64 = 3_600_000;
+
+/// A handler that ends so close to its timeout could end on either side of it.
+const MARGIN_MS: u64 = 400;
+
+/// How long a killed worker is away by default, as in the simulator.
+pub(crate) const AWAY_MS: u64 = 1_000;
+
+/// What a target's processes can have done to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Workers are processes.
+    pub(crate) workers: bool,
+    /// Workers reach a server over TCP.
+    pub(crate) network: bool,
+    /// The server can be killed and started again.
+    pub(crate) server: bool,
+}
+
+/// A scenario as it is played, with the time that it runs in.
+#[derive(Clone, Debug)]
+pub(crate) struct Fitted {
+    pub(crate) scenario: Scenario,
+    pub(crate) policies: Queues,
+    /// Simulated milliseconds per real one; below 1 it is slowed down.
+    pub(crate) scale: f64,
+    /// It strikes processes, so it needs its own.
+    pub(crate) strikes: bool,
+}
+
+/// Fits `scenario`, or says why it cannot be played.
+pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fitted, String> {
+    let can = &about.capabilities;
+    let used: Vec<_> = scenario.job_specs.iter().map(|job| job.queue.as_str()).collect();
+    let all = scenario.policies();
+    let policies: Queues = all
+        .iter()
+        .filter(|(name, _)| used.contains(name))
+        .map(|(name, policy)| (name.to_owned(), offered(policy, about)))
+        .collect();
+    needs(scenario, &policies, about)?;
+    if !can.timeout.is_there() && acts(scenario).any(|(_, act)| act == Act::Hang) {
+        return Err("a handler hangs, and there is no timeout".into());
+    }
+    let crashes = acts(scenario).any(|(_, act)| act == Act::Crash);
+    if crashes && !(reach.workers && can.crash.is_there()) {
+        return Err("a worker dies, and that cannot be done or is not recovered from".into());
+    }
+    scenario.faults.iter().try_for_each(|fault| strikes(&fault.kind, reach, can.crash.is_there()))?;
+    let jobs: usize = scenario.job_specs.iter().map(|job| job.count as usize).sum();
+    if JOBS_MAX < jobs {
+        return Err(format!("{jobs} jobs are too many for real time"));
+    }
+    let scale = scale(scenario, &policies, about.quantum_ms);
+    let scaled = scaled(scenario, scale);
+    let policies: Queues = policies.iter().map(|(name, policy)| (name.to_owned(), policed(policy, scale))).collect();
+    if LENGTH_MS_MAX < scaled.length_ms() {
+        return Err(format!("it would take {} s", scaled.length_ms() / 1_000));
+    }
+    close_calls(&scaled, &policies)?;
+    let strikes = crashes || !scenario.faults.is_empty();
+    Ok(Fitted { scenario: scaled, policies, scale, strikes })
+}
+
+/// `policy` without what the system does not offer.
+fn offered(policy: &Policy, about: &About) -> Policy {
+    let can = &about.capabilities;
+    let keeps = |there: bool| there.then_some(());
+    let mut backoff = if can.exponential_backoff.is_there() { policy.backoff.clone() } else { Backoff::None };
+    if let Backoff::Exponential(it) = &mut backoff
+        && !can.exponential_backoff.has("jitter")
+    {
+        it.jitter_percent = 0;
+    }
+    let schedule = keeps(can.schedule.is_there()).and(policy.schedule.clone());
+    if schedule.is_none() && backoff == Backoff::NextTick {
+        backoff = Backoff::None;
+    }
+    let mut batch = keeps(can.batch.is_there()).and(policy.batch.clone());
+    if schedule.is_none()
+        && let Some(batch) = &mut batch
+    {
+        batch.wait_ms.get_or_insert(1_000); // It waited for the tick.
+    }
+    Policy {
+        priority: policy.priority,
+        attempts: match policy.attempts {
+            Attempts::Infinite(_) if !can.infinite_attempts.is_there() => Attempts::Limited(5),
+            attempts => attempts,
+        },
+        backoff,
+        timeout_ms: if can.timeout.is_there() { policy.timeout_ms } else { NEVER_MS },
+        dead_letter_queue: keeps(can.dead_letters.is_there()).and(policy.dead_letter_queue.clone()),
+        rate_limit: keeps(can.rate_limit.is_there()).and(policy.rate_limit.clone()),
+        batch,
+        deduplication: can.deduplication.is_there() && policy.deduplication,
+        schedule,
+    }
+}
+
+/// Whether the system offers what the scenario is made of.
+fn needs(scenario: &Scenario, policies: &Queues, about: &About) -> Result<(), String> {
+    let can = &about.capabilities;
+    let all = scenario.policies();
+    for spec in &scenario.job_specs {
+        let (asked, has) = all.get(&spec.queue).zip(policies.get(&spec.queue)).ok_or("it names an unknown queue")?;
+        let fails = spec.attempts.iter().any(|behaviour| behaviour.act != Act::Succeed);
+        if fails && !can.attempts.is_there() {
+            return Err("handlers fail, and nothing is tried again".into());
+        }
+        if asked.deduplication && !has.deduplication && spec.key.is_some() {
+            return Err("it is about deduplication".into());
+        }
+        if asked.schedule.is_some() && has.schedule.is_none() {
+            return Err("it is about a schedule".into());
+        }
+        if spec.idempotency_key.is_some() && !can.idempotency_key.is_there() {
+            return Err("it repeats requests with idempotency keys".into());
+        }
+        if spec.email {
+            return Err("it is about mails at a job's end".into());
+        }
+    }
+    for op in &scenario.ops {
+        let (what, there) = match op.act {
+            OpAct::Cancel => ("cancels", can.cancel.is_there()),
+            OpAct::Redrive => ("redrives", can.redrive.is_there()),
+            OpAct::Pause | OpAct::Resume => ("pauses a queue", can.pause.is_there()),
+            OpAct::Purge => ("purges", false),
+            OpAct::Connect | OpAct::Disconnect => ("is about sessions", false),
+        };
+        if !there {
+            return Err(format!("it {what}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a fault can be done to this target.
+fn strikes(kind: &FaultKind, reach: Reach, recovers: bool) -> Result<(), String> {
+    let worker = |host: &str| host.starts_with("processor-");
+    let there = match kind {
+        FaultKind::Kill { host } | FaultKind::Power { host, .. } if worker(host) => reach.workers && recovers,
+        FaultKind::Kill { host } if host == "broker" => reach.server,
+        FaultKind::Pause { host } if worker(host) => reach.workers && recovers,
+        FaultKind::Partition { between } | FaultKind::Hold { between } => {
+            reach.network
+                && recovers
+                && between.iter().any(|host| worker(host))
+                && between.iter().any(|h| h == "broker")
+        }
+        _ => false,
+    };
+    if there {
+        Ok(())
+    } else {
+        Err(format!("the fault {} on {} is beyond reach", kind.name(), kind.hosts().join(", ")))
+    }
+}
+
+/// All that handlers do, with how long each takes.
+fn acts(scenario: &Scenario) -> impl Iterator<Item = (u64, Act)> + '_ {
+    scenario.job_specs.iter().flat_map(|job| job.attempts.iter().map(|behaviour| (behaviour.after_ms, behaviour.act)))
+}
+
+/// By how much to speed the scenario up: so that its shortest interval is well above the quantum.
+fn scale(scenario: &Scenario, policies: &Queues, quantum_ms: u64) -> f64 {
+    let lasts = acts(scenario).any(|(after_ms, act)| act != Act::Succeed || 0 < after_ms);
+    let intervals = policies.iter().flat_map(|(_, policy)| {
+        let backoff = match &policy.backoff {
+            Backoff::Exponential(it) => Some(it.first_ms),
+            Backoff::None | Backoff::NextTick => None,
+        };
+        let timeout = (lasts && policy.timeout_ms != NEVER_MS).then_some(policy.timeout_ms);
+        let wait = policy.batch.as_ref().and_then(|batch| batch.wait_ms);
+        let rate = policy.rate_limit.as_ref().map(|limit| limit.per_ms);
+        let tick = policy.schedule.as_ref().map(|schedule| schedule.every_ms);
+        [backoff, timeout, wait, rate, tick].into_iter().flatten().filter(|ms| 0 < *ms)
+    });
+    let shortest = intervals.min().unwrap_or(10_000);
+    // A timeout must leave room for handlers that end well before it.
+    shortest as f64 / INTERVAL_MS_MIN.max(QUANTA_MIN * quantum_ms) as f64
+}
+
+fn real(ms: u64, scale: f64) -> u64 {
+    if ms == NEVER_MS { ms } else { (ms as f64 / scale).ceil() as u64 }
+}
+
+fn policed(policy: &Policy, scale: f64) -> Policy {
+    let mut policy = policy.clone();
+    policy.timeout_ms = real(policy.timeout_ms, scale);
+    if let Backoff::Exponential(it) = &mut policy.backoff {
+        (it.first_ms, it.max_ms) = (real(it.first_ms, scale), real(it.max_ms, scale));
+    }
+    if let Some(limit) = &mut policy.rate_limit {
+        limit.per_ms = real(limit.per_ms, scale);
+    }
+    if let Some(batch) = &mut policy.batch {
+        batch.wait_ms = batch.wait_ms.map(|ms| real(ms, scale));
+    }
+    if let Some(schedule) = &mut policy.schedule {
+        schedule.every_ms = real(schedule.every_ms, scale);
+    }
+    policy
+}
+
+fn scaled(scenario: &Scenario, scale: f64) -> Scenario {
+    let mut scenario = scenario.clone();
+    scenario.run_ms = scenario.run_ms.map(|ms| real(ms, scale));
+    for job in &mut scenario.job_specs {
+        (job.at_ms, job.every_ms) = (real(job.at_ms, scale), real(job.every_ms, scale));
+        job.again_ms.iter_mut().for_each(|ms| *ms = real(*ms, scale));
+        job.attempts.iter_mut().for_each(|behaviour| behaviour.after_ms = real(behaviour.after_ms, scale));
+    }
+    scenario.ops.iter_mut().for_each(|op| op.at_ms = real(op.at_ms, scale));
+    for fault in &mut scenario.faults {
+        (fault.at_ms, fault.for_ms) = (real(fault.at_ms, scale), real(fault.for_ms, scale));
+    }
+    scenario
+}
+
+/// Whether a handler ends so close to its timeout that nobody can say which comes first.
+fn close_calls(scenario: &Scenario, policies: &Queues) -> Result<(), String> {
+    for spec in &scenario.job_specs {
+        let Some(policy) = policies.get(&spec.queue) else { continue };
+        for behaviour in spec.attempts.iter().filter(|behaviour| behaviour.act != Act::Hang) {
+            if behaviour.after_ms.abs_diff(policy.timeout_ms) < MARGIN_MS.min(policy.timeout_ms / 2) {
+                return Err("a handler ends too close to its timeout to tell in real time".into());
+            }
+        }
+    }
+    Ok(())
+}

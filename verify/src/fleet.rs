@@ -1,0 +1,354 @@
+//! The processes of a run: one client, some workers, a server where the target brings one. Events find the play that
+//! their queue belongs to.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use crate::fit::Reach;
+use crate::link::{Error, Link, Local};
+use crate::protocol::{About, Ask, Event, Hello, Role, VERSION};
+use crate::proxy::{Proxy, Weather};
+use crate::target::{Target, Workers, answers};
+
+/// How long a server of a target's own may take to come up.
+const SERVER_UP: Duration = Duration::from_secs(20);
+
+/// What is verified, and how its adapters are started.
+#[derive(Clone)]
+pub(crate) enum System {
+    /// Adapters that are processes.
+    Target(Arc<Target>),
+    /// An adapter in this process.
+    Local(Arc<dyn Fn(Local) + Send + Sync>),
+}
+
+impl System {
+    /// What can be done to its processes.
+    pub(crate) fn reach(&self) -> Reach {
+        match self {
+            Self::Target(target) => Reach {
+                workers: target.workers == Workers::Processes,
+                network: target.workers == Workers::Processes && (target.server.is_some() || target.serve.is_some()),
+                server: target.serve.is_some(),
+            },
+            Self::Local(_) => Reach { workers: false, network: false, server: false },
+        }
+    }
+
+    fn workers_apart(&self) -> bool {
+        matches!(self, Self::Target(target) if target.workers == Workers::Processes)
+    }
+}
+
+/// What is heard of a handler, with the delivery's id in the history.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    pub(crate) worker: usize,
+    pub(crate) delivery: String,
+    pub(crate) event: Event,
+}
+
+/// Which play hears of which queue, and which delivery belongs to which queue.
+#[derive(Default)]
+struct Routes {
+    plays: BTreeMap<String, UnboundedSender<Heard>>,
+    deliveries: BTreeMap<String, String>,
+}
+
+/// The processes of a run.
+pub(crate) struct Fleet {
+    system: System,
+    client: Arc<Link>,
+    workers: Vec<Worker>,
+    routes: Arc<Mutex<Routes>>,
+    server: Mutex<Option<Server>>,
+    dir: TempDir,
+}
+
+struct Worker {
+    proxy: Option<Proxy>,
+    now: Mutex<Running>,
+}
+
+/// A worker as it runs now; it may have been started several times.
+struct Running {
+    link: Arc<Link>,
+    starts: u32,
+    /// What it was configured with, to be told again after a restart.
+    told: Vec<Ask>,
+}
+
+/// A server of the run's own.
+struct Server {
+    child: Child,
+    command: Vec<String>,
+    address: String,
+}
+
+impl Fleet {
+    /// Starts a client and so many workers, behind proxies if asked for.
+    pub(crate) async fn start(system: &System, workers: usize, proxied: bool) -> Result<(Self, About), Error> {
+        let dir = tempfile::Builder::new().prefix("kew-").tempdir().map_err(|error| fault("harness", &error))?;
+        let server = match system {
+            System::Target(target) => Server::start(target, dir.path()).await?,
+            System::Local(_) => None,
+        };
+        let address = server.as_ref().map(|server| server.address.clone()).or_else(|| address_of(system));
+        let routes = Arc::new(Mutex::new(Routes::default()));
+        let apart = system.workers_apart();
+        let events = hear(&routes, 0, 1);
+        let client = Arc::new(launch(system, if apart { "client" } else { "processor-1" }, events)?);
+        let role = if apart { Role::Client } else { Role::Both };
+        let about = greet(&client, role, "client", address.clone(), dir.path()).await?;
+        let mut fleet =
+            Self { system: system.clone(), client, workers: Vec::new(), routes, server: Mutex::new(server), dir };
+        if apart {
+            for worker in 0..workers {
+                let proxy = match &address {
+                    Some(address) if proxied => Some(Proxy::before(address).await.map_err(|e| fault("proxy", &e))?),
+                    _ => None,
+                };
+                let link = fleet.launch_worker(worker, 1, proxy.as_ref()).await?;
+                let now = Mutex::new(Running { link, starts: 1, told: Vec::new() });
+                fleet.workers.push(Worker { proxy, now });
+            }
+        }
+        Ok((fleet, about))
+    }
+
+    pub(crate) fn client(&self) -> &Link {
+        &self.client
+    }
+
+    /// How many workers a history tells of: one, where they are all in the client's process.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers.len().max(1)
+    }
+
+    /// Whether workers are processes of their own.
+    pub(crate) fn is_apart(&self) -> bool {
+        !self.workers.is_empty()
+    }
+
+    /// What happens in `queue` is told to `play` from now on.
+    pub(crate) fn route(&self, queue: &str, play: UnboundedSender<Heard>) {
+        self.routes.lock().expect("nobody panics with it").plays.insert(queue.to_owned(), play);
+    }
+
+    /// Tells the client and the first `workers` workers of a queue.
+    pub(crate) async fn configure(&self, ask: Ask, workers: usize) -> Result<crate::protocol::Configured, Error> {
+        let configured = self.client.ask_for("configure", ask.clone()).await?;
+        for worker in self.workers.iter().take(workers) {
+            let link = {
+                let mut now = worker.now.lock().expect("nobody panics with it");
+                now.told.push(ask.clone());
+                Arc::clone(&now.link)
+            };
+            link.ask_for::<serde_json::Value>("configure", ask.clone()).await?;
+        }
+        Ok(configured)
+    }
+
+    /// Says how a handler of `worker` ends.
+    pub(crate) fn tell(&self, worker: usize, ask: Ask) {
+        match self.workers.get(worker) {
+            Some(worker) => worker.now.lock().expect("nobody panics with it").link.tell(ask),
+            None => self.client.tell(ask),
+        }
+    }
+
+    /// Kills a worker.
+    pub(crate) fn kill(&self, worker: usize) {
+        if let Some(worker) = self.workers.get(worker) {
+            worker.now.lock().expect("nobody panics with it").link.kill();
+        }
+    }
+
+    /// Starts a worker again and tells it what it was told before.
+    pub(crate) async fn restart(&self, worker: usize) -> Result<(), Error> {
+        let Some(it) = self.workers.get(worker) else { return Ok(()) };
+        let (starts, told) = {
+            let mut now = it.now.lock().expect("nobody panics with it");
+            now.starts += 1;
+            (now.starts, now.told.clone())
+        };
+        let link = self.launch_worker(worker, starts, it.proxy.as_ref()).await?;
+        for ask in told {
+            link.ask_for::<serde_json::Value>("configure", ask).await?;
+        }
+        it.now.lock().expect("nobody panics with it").link = link;
+        Ok(())
+    }
+
+    /// Stops a worker where it stands, or lets it go on.
+    pub(crate) fn pause(&self, worker: usize, paused: bool) {
+        if let Some(worker) = self.workers.get(worker) {
+            worker.now.lock().expect("nobody panics with it").link.pause(paused);
+        }
+    }
+
+    /// The network between a worker and the server.
+    pub(crate) fn weather(&self, worker: usize, weather: Weather) {
+        if let Some(proxy) = self.workers.get(worker).and_then(|worker| worker.proxy.as_ref()) {
+            proxy.set(weather);
+        }
+    }
+
+    /// Kills the run's own server.
+    pub(crate) async fn kill_server(&self) {
+        let server = self.server.lock().expect("nobody panics with it").take();
+        if let Some(mut server) = server {
+            let _ = server.child.kill().await;
+            *self.server.lock().expect("nobody panics with it") = Some(server);
+        }
+    }
+
+    /// Starts it again, on the same address and files.
+    pub(crate) async fn restart_server(&self) -> Result<(), Error> {
+        let server = self.server.lock().expect("nobody panics with it").take();
+        if let Some(server) = server {
+            let again = Server::spawn(server.command, server.address).await?;
+            *self.server.lock().expect("nobody panics with it") = Some(again);
+        }
+        Ok(())
+    }
+
+    /// What an adapter has done wrong, if one has.
+    pub(crate) fn wrong(&self) -> Option<Error> {
+        let of = |worker: &Worker| worker.now.lock().expect("nobody panics with it").link.wrong();
+        self.client.wrong().or_else(|| self.workers.iter().find_map(of))
+    }
+
+    /// Ends all of it: workers first, so that nothing is left behind in a shared server.
+    pub(crate) async fn end(self) {
+        for worker in &self.workers {
+            let link = Arc::clone(&worker.now.lock().expect("nobody panics with it").link);
+            link.pause(false);
+            link.end().await;
+        }
+        self.client.end().await;
+        let server = self.server.lock().expect("nobody panics with it").take();
+        if let Some(mut server) = server {
+            let _ = server.child.kill().await;
+        }
+    }
+
+    async fn launch_worker(&self, worker: usize, starts: u32, proxy: Option<&Proxy>) -> Result<Arc<Link>, Error> {
+        let name = format!("processor-{}", worker + 1);
+        let link = launch(&self.system, &name, hear(&self.routes, worker, starts))?;
+        let own = self.server.lock().expect("nobody panics with it").as_ref().map(|server| server.address.clone());
+        let server = proxy.map(Proxy::address).or(own).or_else(|| address_of(&self.system));
+        greet(&link, Role::Worker, &format!("{name}-{starts}"), server, self.dir.path()).await?;
+        Ok(Arc::new(link))
+    }
+}
+
+fn address_of(system: &System) -> Option<String> {
+    match system {
+        System::Target(target) => target.server.clone(),
+        System::Local(_) => None,
+    }
+}
+
+fn fault(name: &str, error: &std::io::Error) -> Error {
+    Error::new(name, format!("could not be started: {error}"))
+}
+
+fn launch(system: &System, name: &str, events: UnboundedSender<Event>) -> Result<Link, Error> {
+    match system {
+        System::Local(start) => {
+            let (link, local) = Link::local(name, events);
+            start(local);
+            Ok(link)
+        }
+        System::Target(target) => Link::start(name, command(target, &target.command, &[])?, events),
+    }
+}
+
+/// A command of a target, to be run in its folder.
+fn command(target: &Target, words: &[String], fills: &[(&str, &str)]) -> Result<Command, Error> {
+    let kew = std::env::current_exe().map_err(|error| fault(&target.name, &error))?;
+    let kew = kew.to_string_lossy();
+    let fill = |word: &String| {
+        let word = word.replace("{kew}", &kew);
+        fills.iter().fold(word, |word, (name, value)| word.replace(name, value))
+    };
+    let mut words = words.iter().map(fill);
+    let program = words.next().unwrap_or_default();
+    let inside = target.folder.join(&program);
+    let mut command = if inside.is_file() { Command::new(inside) } else { Command::new(program) };
+    command.args(words).current_dir(&target.folder).envs(&target.env);
+    Ok(command)
+}
+
+async fn greet(link: &Link, role: Role, name: &str, server: Option<String>, dir: &Path) -> Result<About, Error> {
+    let dir = dir.display().to_string();
+    let hello = Hello { protocol: VERSION, role, name: name.into(), server, dir };
+    link.ask_for("hello", Ask::Hello(hello)).await
+}
+
+/// Where the events of a worker go.
+fn hear(routes: &Arc<Mutex<Routes>>, worker: usize, starts: u32) -> UnboundedSender<Event> {
+    let (sender, mut events) = unbounded_channel();
+    let routes = Arc::clone(routes);
+    tokio::spawn(async move {
+        while let Some(event) = events.recv().await {
+            let mut routes = routes.lock().expect("nobody panics with it");
+            let invocation = match &event {
+                Event::Invoke { invocation, .. }
+                | Event::Stopped { invocation, .. }
+                | Event::Rejected { invocation, .. } => invocation,
+            };
+            let delivery = format!("{}.{starts}/{invocation}", worker + 1);
+            if let Event::Invoke { queue, .. } = &event {
+                routes.deliveries.insert(delivery.clone(), queue.clone());
+            }
+            let play = routes.deliveries.get(&delivery).and_then(|queue| routes.plays.get(queue));
+            if let Some(play) = play {
+                let _ = play.send(Heard { worker, delivery, event });
+            }
+        }
+    });
+    sender
+}
+
+impl Server {
+    async fn start(target: &Target, dir: &Path) -> Result<Option<Self>, Error> {
+        let Some(words) = &target.serve else { return Ok(None) };
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.map_err(|error| fault(&target.name, &error))?;
+        let kew = std::env::current_exe().map_err(|error| fault(&target.name, &error))?;
+        let fill = |word: &String| {
+            word.replace("{port}", &address.port().to_string())
+                .replace("{dir}", &dir.display().to_string())
+                .replace("{kew}", &kew.display().to_string())
+        };
+        let words = words.iter().map(fill).collect();
+        Self::spawn(words, address.to_string()).await.map(Some)
+    }
+
+    async fn spawn(words: Vec<String>, address: String) -> Result<Self, Error> {
+        let [program, arguments @ ..] = words.as_slice() else {
+            return Err(Error::new("server", "has an empty `serve` command".into()));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let child = command.spawn().map_err(|error| fault(program, &error))?;
+        let until = tokio::time::Instant::now() + SERVER_UP;
+        while !answers(&address) {
+            if until < tokio::time::Instant::now() {
+                return Err(Error::new(program, format!("did not listen at {address} in time")));
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        Ok(Self { child, command: words, address })
+    }
+}

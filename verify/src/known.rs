@@ -1,0 +1,102 @@
+//! Known failures: clauses that a system is known to break, each with a reason, so that a run that breaks no other still
+//! passes. One that is kept after all fails the run, so that the list stays true.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::result::{Cell, Verification};
+
+/// The file in a target's folder.
+pub const FILE: &str = "known-failing.toml";
+
+/// The clauses that a system is known to break.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    /// One entry per clause.
+    #[serde(default)]
+    pub known: Vec<Failing>,
+}
+
+/// A clause that is known to be broken.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Failing {
+    /// The clause's id.
+    pub clause: String,
+    /// Why.
+    pub reason: String,
+    /// Where it is told of: an issue, a page of the documents.
+    #[serde(default)]
+    pub link: Option<String>,
+    /// Whether the system's own documents promise what is broken.
+    #[serde(default)]
+    pub promised: bool,
+    /// It does not show in every run, so that it may also be kept.
+    #[serde(default)]
+    pub sometimes: bool,
+    /// From this day on (`2027-06-30`) it counts no more, and somebody must look at it again.
+    #[serde(default)]
+    pub expires: Option<String>,
+}
+
+/// How a run stands against what was known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Against {
+    /// Broken, and not known to be.
+    pub unexpected: Vec<String>,
+    /// Broken, as known.
+    pub expected: Vec<String>,
+    /// Known to be broken, but kept: take it off the list.
+    pub stale: Vec<String>,
+    /// Known, but the entry has run out.
+    pub expired: Vec<String>,
+    /// Offered, but never put to the test.
+    pub unexercised: Vec<String>,
+}
+
+impl Known {
+    /// Reads a file. The error says what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+        let known: Self = toml::from_str(&text).map_err(|error| format!("understand {}: {error}", path.display()))?;
+        match known.known.iter().find(|it| kew_spec::clause::find(&it.clause).is_none()) {
+            Some(it) => Err(format!("use {}: there is no clause {}; `kew spec` lists them", path.display(), it.clause)),
+            None => Ok(known),
+        }
+    }
+
+    /// The entry of a clause.
+    pub fn get(&self, clause: &str) -> Option<&Failing> {
+        self.known.iter().find(|it| it.clause == clause)
+    }
+
+    /// Compares a run with what is known. `today` is a day such as `2026-11-25`.
+    pub fn against(&self, result: &Verification, today: &str) -> Against {
+        let mut against = Against::default();
+        for it in &result.clauses {
+            let known = self.get(&it.clause);
+            let clause = it.clause.clone();
+            match (it.cell, known) {
+                (Cell::Broken, None) => against.unexpected.push(clause),
+                (Cell::Broken, Some(known)) if known.expires.as_deref().is_some_and(|day| day <= today) => {
+                    against.expired.push(clause);
+                }
+                (Cell::Broken, Some(_)) => against.expected.push(clause),
+                (Cell::Kept, Some(known)) if !known.sometimes => against.stale.push(clause),
+                (Cell::NotExercised, _) => against.unexercised.push(clause),
+                _ => {}
+            }
+        }
+        against
+    }
+}
+
+impl Against {
+    /// Whether the run went as known.
+    pub fn is_fine(&self) -> bool {
+        self.unexpected.is_empty() && self.stale.is_empty() && self.expired.is_empty() && self.unexercised.is_empty()
+    }
+}

@@ -1,0 +1,38 @@
+//! Puts Kew's scenarios to queues that others wrote, in any language, and lets the same checkers judge what was seen.
+//!
+//! A system is spoken for by an adapter (docs/adapters.md). In reading order: [`protocol`] and [`capability`] are what is
+//! said, [`target`] is how an adapter is started, `link` and `fleet` are the processes, `fit` makes a scenario fit for
+//! real time, `play` plays it, `infer` works out what the queue must have done, `judge` hands that to the checkers, and
+//! `run` does it for the whole library. Nothing here knows Kew's own runtime.
+
+pub mod capability;
+pub mod known;
+pub mod protocol;
+pub mod result;
+pub mod target;
+
+mod fit;
+mod fleet;
+mod infer;
+mod judge;
+mod lag;
+mod link;
+mod play;
+mod probe;
+mod proxy;
+mod record;
+mod run;
+
+use std::sync::Arc;
+
+pub use judge::Judged;
+pub use link::Error;
+pub use run::{Options, Progress, Verified};
+
+use fleet::System;
+use target::Target;
+
+/// Verifies the system that `target` speaks for. Call it on a tokio runtime with several threads.
+pub async fn verify(target: &Target, options: &Options, tell: &(dyn Fn(Progress) + Sync)) -> Result<Verified, Error> {
+    run::verify(&target.name, &System::Target(Arc::new(target.clone())), options, tell).await
+}

@@ -1,0 +1,179 @@
+//! What clients and operators do: they enqueue, cancel, put back and pause when the scenario says so.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kew_spec::history::{Cancel, Enqueue, Pause, Redrive, Reply, Resume, Told};
+use kew_spec::scenario::{OpAct, OpSpec, PlannedJob};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{Stage, drain};
+use crate::link::{Error, Posted};
+use crate::protocol::{Answer, Ask, Enqueued, Job, Which};
+
+/// One thing to do at its time.
+enum Deed {
+    Enqueue(PlannedJob),
+    Operate(OpSpec),
+}
+
+/// Requests for one entity or idempotency key are sent one after another, so that their order is known.
+#[derive(Default)]
+struct Turns(BTreeMap<String, Arc<Mutex<()>>>);
+
+impl Turns {
+    async fn take(&mut self, job: &PlannedJob) -> Option<OwnedMutexGuard<()>> {
+        let key = job.key.as_ref().or(job.idempotency_key.as_ref())?;
+        let turn = self.0.entry(format!("{}/{key}", job.queue)).or_default();
+        Some(Arc::clone(turn).lock_owned().await)
+    }
+}
+
+/// Does all of it, and waits for the last request to be sent.
+pub(super) async fn act(stage: &Arc<Stage>) -> Result<(), Error> {
+    let scenario = &stage.fitted.scenario;
+    let jobs = scenario.jobs().into_iter().map(|job| (job.at_ms, Deed::Enqueue(job)));
+    let ops = scenario.ops.iter().cloned().map(|op| (op.at_ms, Deed::Operate(op)));
+    let mut deeds: Vec<_> = jobs.chain(ops).collect();
+    deeds.sort_by_key(|(at_ms, _)| *at_ms);
+    let (mut turns, mut asked) = (Turns::default(), BTreeMap::new());
+    for (at_ms, deed) in deeds {
+        tokio::time::sleep_until(stage.recorder.moment(at_ms)).await;
+        match deed {
+            Deed::Enqueue(job) => {
+                let turn = turns.take(&job).await;
+                let times: &mut u32 = asked.entry(job.label.clone()).or_default();
+                *times += 1;
+                let name = if *times == 1 { job.label.clone() } else { format!("{}~{times}", job.label) };
+                enqueue(stage, &job, name, turn);
+            }
+            Deed::Operate(op) => operate(stage, &op).await?,
+        }
+    }
+    Ok(())
+}
+
+/// How often clients look at their jobs while they wait.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How many jobs they look at.
+const LOOKED_AT_MAX: usize = 8;
+
+/// Reads some jobs' statuses all the while, where the system tells them.
+pub(super) async fn watch(stage: Arc<Stage>) {
+    while stage.about.capabilities.status.is_there() {
+        let jobs: Vec<_> = {
+            let known = stage.lock();
+            let there = known.jobs.iter().filter(|(_, it)| it.acknowledged).take(LOOKED_AT_MAX);
+            there.map(|(job, it)| (job.clone(), it.clone())).collect()
+        };
+        for (job, progress) in jobs {
+            if drain::read_status(&stage, &job, &progress).await.is_err() {
+                return; // The end of the play tells of an adapter at fault.
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn enqueue(stage: &Arc<Stage>, job: &PlannedJob, name: String, turn: Option<OwnedMutexGuard<()>>) {
+    let op = stage.next_op();
+    let payload = job.payload();
+    {
+        let mut known = stage.lock();
+        known.names.insert(op, name.clone());
+        known.jobs.entry(name.clone()).or_default().queue.clone_from(&job.queue);
+        known.asking += 1;
+    }
+    stage.recorder.see(Enqueue {
+        op,
+        user: job.user.clone(),
+        queue: job.queue.clone(),
+        payload: payload.clone(),
+        key: job.key.clone(),
+        idempotency_key: job.idempotency_key.clone(),
+        email: false,
+    });
+    let posted = stage.fleet.client().post(Ask::Enqueue(Job {
+        queue: stage.outside(&job.queue),
+        job: stage.outside(&name),
+        payload,
+        user: job.user.clone(),
+        key: job.key.clone(),
+        // Keys hold beyond a play, so they are the play's own.
+        idempotency_key: job.idempotency_key.as_ref().map(|key| stage.outside(key)),
+    }));
+    tokio::spawn(hear(Arc::clone(stage), op, name, posted, turn));
+}
+
+/// Waits for the answer to an enqueue.
+async fn hear(stage: Arc<Stage>, op: u64, name: String, posted: Posted, turn: Option<OwnedMutexGuard<()>>) {
+    let reply = match stage.fleet.client().answered(posted).await {
+        Ok(Answer::Ok(value)) => {
+            let other = serde_json::from_value::<Enqueued>(value).ok().and_then(|enqueued| enqueued.job);
+            let job = other.map_or(name, |job| stage.inside(&job).to_owned());
+            stage.lock().jobs.entry(job.clone()).or_default().acknowledged = true;
+            Reply { op, outcome: Told::Ok, job: Some(job), error: None }
+        }
+        Ok(Answer::Refused(why)) => Reply { op, outcome: Told::Refused, job: None, error: Some(why) },
+        Ok(Answer::Unknown(why)) => Reply { op, outcome: Told::Unknown, job: None, error: Some(why) },
+        Err(error) => Reply { op, outcome: Told::Unknown, job: None, error: Some(error.to_string()) },
+    };
+    stage.recorder.see(reply);
+    stage.lock().asking -= 1;
+    drop(turn);
+}
+
+async fn operate(stage: &Arc<Stage>, it: &OpSpec) -> Result<(), Error> {
+    let op = stage.next_op();
+    let job = it.job.clone().unwrap_or_default();
+    let queue = it.queue.clone().unwrap_or_default();
+    let of = || Which {
+        queue: stage.outside(&stage.lock().jobs.get(&job).map(|it| it.queue.clone()).unwrap_or_default()),
+        job: stage.outside(&job),
+    };
+    let user = || stage.plans.get(&job).map(|plan| plan.user.clone()).unwrap_or_default();
+    let ask = match it.act {
+        OpAct::Cancel => {
+            stage.recorder.see(Cancel { op, user: it.user.clone().unwrap_or_else(user), job: job.clone() });
+            Ask::Cancel(of())
+        }
+        OpAct::Redrive => {
+            stage.recorder.see(Redrive { op, job: job.clone() });
+            Ask::Redrive(of())
+        }
+        OpAct::Pause => {
+            stage.recorder.see(Pause { op, queue: queue.clone() });
+            Ask::Pause { queue: stage.outside(&queue) }
+        }
+        OpAct::Resume => {
+            stage.recorder.see(Resume { op, queue: queue.clone() });
+            Ask::Resume { queue: stage.outside(&queue) }
+        }
+        // A scenario with these is not played: `fit` sees to that.
+        OpAct::Purge | OpAct::Connect | OpAct::Disconnect => return Ok(()),
+    };
+    let answer = stage.fleet.client().ask(ask).await?;
+    let (outcome, error) = match answer {
+        Answer::Ok(_) => (Told::Ok, None),
+        Answer::Refused(why) => (Told::Refused, Some(why)),
+        Answer::Unknown(why) => (Told::Unknown, Some(why)),
+    };
+    stage.recorder.see(Reply { op, outcome, job: None, error });
+    if outcome == Told::Ok {
+        note(stage, it.act, &job, &queue);
+    }
+    Ok(())
+}
+
+fn note(stage: &Stage, act: OpAct, job: &str, queue: &str) {
+    let mut known = stage.lock();
+    match act {
+        OpAct::Cancel => known.jobs.entry(job.to_owned()).or_default().cancelled = true,
+        OpAct::Redrive => known.jobs.entry(job.to_owned()).or_default().deliveries = 0,
+        OpAct::Pause => drop(known.held.insert(queue.to_owned())),
+        OpAct::Resume => drop(known.held.remove(queue)),
+        OpAct::Purge | OpAct::Connect | OpAct::Disconnect => {}
+    }
+}

@@ -1,0 +1,172 @@
+//! The end of a play: wait, at most for a bound that follows from the policies, until nothing is left to do; wait a
+//! little longer for what should not come; then read all that can be read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kew_spec::history::{DeadLetter, DeadLetters, Drained, Row, StatusRead};
+use kew_spec::queues::{Backoff, Policy};
+use kew_spec::scenario::Act;
+
+use super::{Progress, Stage};
+use crate::link::Error;
+use crate::protocol::{Answer, Ask, Dead, DeadJob, Standing, Which};
+
+/// How often to look whether all is done.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long to wait for what should not come, at least and at most.
+const QUIET_MS: (u64, u64) = (400, 3_000);
+
+/// What no system is quicker than for being done with everything.
+const BOUND_MS_MIN: u64 = 4_000;
+
+/// The longest that a play waits for its end.
+const BOUND_MS_MAX: u64 = 30_000;
+
+/// Waits for the end, and reads.
+pub(super) async fn drain(stage: &Arc<Stage>, watching: tokio::task::JoinHandle<()>) -> Result<(), Error> {
+    let bound_ms = bound_ms(stage);
+    let until = tokio::time::Instant::now() + Duration::from_millis(bound_ms);
+    let mut ok = is_done(stage);
+    while !ok && tokio::time::Instant::now() < until {
+        if let Some(wrong) = stage.fleet.wrong() {
+            return Err(wrong);
+        }
+        tokio::time::sleep(LOOK).await;
+        ok = is_done(stage);
+    }
+    tokio::time::sleep(Duration::from_millis(quiet_ms(stage))).await;
+    watching.abort();
+    stage.recorder.see(Drained { ok, bound_ms });
+    read_dead_letters(stage).await?;
+    read_statuses(stage).await?;
+    stage.fleet.wrong().map_or(Ok(()), Err)
+}
+
+/// Whether nothing is left to do, as far as the player can see.
+fn is_done(stage: &Stage) -> bool {
+    let known = stage.lock();
+    known.asking == 0
+        && known.jobs.iter().all(|(job, progress)| {
+            let held = known.held.contains(&progress.queue);
+            let running = known.open.values().flat_map(|it| &it.jobs).any(|(other, _)| other == job);
+            held || !progress.acknowledged || (!running && is_over(stage, job, progress))
+        })
+}
+
+fn is_over(stage: &Stage, job: &str, progress: &Progress) -> bool {
+    let Some(policy) = stage.fitted.policies.get(&progress.queue) else { return true };
+    let scripted = stage.plans.get(job).map_or(0, |plan| plan.attempts.len() as u32);
+    let max = policy.attempts.max().unwrap_or(scripted.max(1));
+    progress.completed || progress.cancelled || max <= progress.deliveries
+}
+
+/// What the policies and what is left allow it to take at most.
+fn bound_ms(stage: &Stage) -> u64 {
+    let recovers_ms = stage.about.capabilities.crash.recovers_ms.unwrap_or(0);
+    let jobs = stage.plans.len() as u64;
+    let longest = stage.fitted.policies.iter().map(|(queue, policy)| {
+        let behaviours = stage.plans.values().filter(|plan| plan.queue == queue).flat_map(|plan| &plan.attempts);
+        let (mut lasts, mut crashes) = (0, false);
+        for behaviour in behaviours {
+            let hangs = behaviour.act == Act::Hang || policy.timeout_ms < behaviour.after_ms;
+            lasts = lasts.max(if hangs { policy.timeout_ms } else { behaviour.after_ms });
+            crashes |= behaviour.act == Act::Crash;
+        }
+        let tries = stage.plans.values().filter(|plan| plan.queue == queue).map(|plan| plan.attempts.len()).max();
+        let tries = policy.attempts.max().unwrap_or(tries.unwrap_or(1) as u32);
+        let recovery = if crashes || stage.fitted.strikes { recovers_ms } else { 0 };
+        let each: u64 = (1..=tries).map(|attempt| lasts + recovery + wait_ms(policy, attempt)).sum();
+        let limited = policy.rate_limit.as_ref().map_or(0, |it| jobs * it.per_ms / u64::from(it.starts.max(1)));
+        let ticks = policy.schedule.as_ref().map_or(0, |it| 3 * it.every_ms);
+        let batch = policy.batch.as_ref().and_then(|it| it.wait_ms).unwrap_or(0);
+        each + limited + ticks + batch + jobs * lasts / u64::from(stage.slots.max(1))
+    });
+    (BOUND_MS_MIN + 2 * longest.max().unwrap_or(0)).min(BOUND_MS_MAX)
+}
+
+fn wait_ms(policy: &Policy, attempt: u32) -> u64 {
+    match &policy.backoff {
+        Backoff::Exponential(it) => it.delay_max_ms(attempt),
+        Backoff::None | Backoff::NextTick => 0,
+    }
+}
+
+/// Long enough for one attempt too many to show.
+fn quiet_ms(stage: &Stage) -> u64 {
+    let (least, most) = QUIET_MS;
+    let next = stage.fitted.policies.iter().map(|(_, policy)| wait_ms(policy, policy.attempts.max().unwrap_or(1)));
+    let recovers_ms = if stage.fitted.strikes { stage.about.capabilities.crash.recovers_ms.unwrap_or(0) } else { 0 };
+    (least + next.max().unwrap_or(0)).min(most) + recovers_ms
+}
+
+async fn read_dead_letters(stage: &Stage) -> Result<(), Error> {
+    for (queue, policy) in stage.fitted.policies.iter() {
+        let Some(dead_letter_queue) = policy.dead_letter_queue.clone() else { continue };
+        let asked_at = stage.recorder.now_ms();
+        let ask = Ask::DeadLetters { queue: stage.outside(queue) };
+        let dead: Dead = stage.fleet.client().ask_for("dead_letters", ask).await?;
+        let entries = dead.jobs.into_iter().map(|it| entry(stage, it)).collect();
+        stage.recorder.see(DeadLetters { dead_letter_queue, asked_at, entries });
+    }
+    Ok(())
+}
+
+fn entry(stage: &Stage, it: DeadJob) -> DeadLetter {
+    let errors = stage.about.capabilities.dead_letters.has("errors");
+    DeadLetter {
+        job: stage.inside(&it.job).to_owned(),
+        payload: it.payload,
+        error: it.error.filter(|_| errors),
+        attempts: it.attempts,
+    }
+}
+
+async fn read_statuses(stage: &Stage) -> Result<(), Error> {
+    if !stage.about.capabilities.status.is_there() {
+        return Ok(());
+    }
+    let jobs: Vec<_> = stage.lock().jobs.iter().map(|(job, it)| (job.clone(), it.clone())).collect();
+    for (job, progress) in jobs.into_iter().filter(|(_, it)| it.acknowledged) {
+        read_status(stage, &job, &progress).await?;
+    }
+    Ok(())
+}
+
+/// Reads the status of one job that was acknowledged.
+pub(super) async fn read_status(stage: &Stage, job: &str, progress: &Progress) -> Result<(), Error> {
+    let asked_at = stage.recorder.now_ms();
+    let which = Which { queue: stage.outside(&progress.queue), job: stage.outside(job) };
+    let row = match stage.fleet.client().ask(Ask::Status(which)).await? {
+        Answer::Ok(value) => {
+            let standing: Standing = serde_json::from_value(value)
+                .map_err(|error| stage.fleet.client().fault(format!("answered status with {error}")))?;
+            row(stage, standing, progress)
+        }
+        Answer::Refused(_) | Answer::Unknown(_) => return Ok(()), // It told nothing.
+    };
+    let cancelled = stage.lock().jobs.get(job).is_some_and(|it| it.cancelled);
+    if row.is_none() && cancelled && !stage.about.capabilities.cancel.has("keeps") {
+        return Ok(()); // It leaves no trace, as declared.
+    }
+    let user = stage.plans.get(job).map(|plan| plan.user.clone()).unwrap_or_default();
+    stage.recorder.see(StatusRead { job: job.to_owned(), user, asked_at, row });
+    Ok(())
+}
+
+/// What a system does not tell is filled in from what was seen, where no clause will be judged by it.
+fn row(stage: &Stage, it: Standing, progress: &Progress) -> Option<Row> {
+    let now = stage.recorder.epoch_ms() + stage.recorder.now_ms();
+    Some(Row {
+        status: it.status?,
+        retry_count: it.retry_count.unwrap_or_else(|| progress.deliveries.saturating_sub(1)),
+        result: it.result,
+        error: it.error,
+        created_at: it.created_at.unwrap_or(now),
+        updated_at: it.updated_at.unwrap_or(now),
+        completed_at: it.completed_at.or_else(|| it.is_final.then_some(now)),
+        is_final: it.is_final,
+        dead_letter_queue: it.dead_letter_queue,
+    })
+}

@@ -1,0 +1,333 @@
+//! A whole verification: every scenario that fits is played, side by side, and judged; what broke a clause is played again
+//! to see how often it does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use kew_spec::clause::{self, CLAUSES, Level};
+use kew_spec::scenario::{Scenario, library};
+use kew_spec::verdict::State;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::capability::Is;
+use crate::fit::{Fitted, fit};
+use crate::fleet::{Fleet, System};
+use crate::judge::{Judged, judge};
+use crate::lag::Lag;
+use crate::link::Error;
+use crate::play::{Played, play};
+use crate::probe::Probe;
+use crate::protocol::About;
+use crate::result::{Cell, ClauseResult, Rate, Shown, Skipped, VERSION, Verification};
+
+/// How many plays without strikes go on side by side on the shared processes.
+const CALM_AT_ONCE: usize = 12;
+
+/// How many plays with strikes, each with processes of its own.
+const STRUCK_AT_ONCE: usize = 3;
+
+/// How many workers the shared processes have.
+const WORKERS: usize = 3;
+
+/// A machine that lets sleepers wait so long cannot judge what is late.
+const LAG_MS_MAX: u64 = 400;
+
+/// What to verify.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Clauses and families to look at; empty for all.
+    pub only: Vec<String>,
+    /// How often what broke a clause is played again.
+    pub repeats: u32,
+    /// Scenarios in place of the library.
+    pub scenarios: Option<Vec<Scenario>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { only: Vec::new(), repeats: 5, scenarios: None }
+    }
+}
+
+impl Options {
+    /// Whether `clause` is looked at.
+    pub fn wants(&self, clause: &str) -> bool {
+        let of = |only: &String| clause == only || clause.split('/').next() == Some(only);
+        self.only.is_empty() || self.only.iter().any(of)
+    }
+}
+
+/// What is told while it goes on.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// The system has introduced itself, and so many scenarios will be played.
+    Begun {
+        /// The system.
+        system: String,
+        /// How many plays there will be, repetitions aside.
+        plays: usize,
+    },
+    /// A play is over.
+    Played {
+        /// Its scenario.
+        scenario: String,
+        /// How many clauses it broke.
+        broken: usize,
+    },
+}
+
+/// A verification with the plays that it is made of.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// What it came to.
+    pub result: Verification,
+    /// Every play, by scenario.
+    pub plays: BTreeMap<String, Judged>,
+}
+
+/// One scenario that is to be played.
+struct Part {
+    name: String,
+    fitted: Fitted,
+}
+
+/// Verifies `system`.
+pub(crate) async fn verify(
+    name: &str,
+    system: &System,
+    options: &Options,
+    tell: &(dyn Fn(Progress) + Sync),
+) -> Result<Verified, Error> {
+    let began = Instant::now();
+    let lag = Lag::begin();
+    let (fleet, about) = Fleet::start(system, WORKERS, false).await?;
+    let (fleet, about) = (Arc::new(fleet), Arc::new(about));
+    let (parts, skipped) = parts(system, &about, options);
+    tell(Progress::Begun { system: about.title(), plays: parts.len() });
+    let probe = Probe::begin(Arc::clone(&fleet), &about).await?;
+    let stage = Hall { system: system.clone(), about: Arc::clone(&about), fleet: Some(fleet), turn: Mutex::new(0) };
+    let stage = Arc::new(stage);
+    let played = all(&stage, &parts, tell).await?;
+    let late_ms = probe.late_ms(&about, &lag);
+    let judge_one = |(part, played): (&Part, &Played)| {
+        (part.name.clone(), judge(played, &about, &part.name, late_ms, part.fitted.strikes))
+    };
+    let plays: BTreeMap<_, _> =
+        parts.iter().filter_map(|part| Some((part, played.get(&part.name)?))).map(judge_one).collect();
+    let mut clauses: Vec<_> =
+        CLAUSES.iter().map(|it| sum(it, &about, &plays, options, system.reach().server)).collect();
+    if LAG_MS_MAX < lag.p999_ms() {
+        excuse(&mut clauses);
+    }
+    repeat(&stage, &parts, &mut clauses, late_ms, options).await?;
+    probe.end();
+    Hall::end(stage).await;
+    let result = Verification {
+        kew_verification: VERSION,
+        target: name.to_owned(),
+        system: about.title(),
+        version: about.version.clone(),
+        capabilities: about.capabilities.clone(),
+        clauses,
+        played: plays.keys().cloned().collect(),
+        skipped,
+        late_ms,
+        lag_p999_ms: lag.p999_ms(),
+        wall_ms: began.elapsed().as_millis() as u64,
+    };
+    Ok(Verified { result, plays })
+}
+
+/// Where plays go on: the shared processes, or some of their own.
+struct Hall {
+    system: System,
+    about: Arc<About>,
+    fleet: Option<Arc<Fleet>>,
+    turn: Mutex<u32>,
+}
+
+impl Hall {
+    async fn play(&self, fitted: &Fitted) -> Result<Played, Error> {
+        let turn = {
+            let mut turn = self.turn.lock().expect("nobody panics with it");
+            *turn += 1;
+            *turn
+        };
+        let prefix = format!("k{}x{turn}", std::process::id() % 100_000);
+        let about = Arc::clone(&self.about);
+        if !fitted.strikes {
+            let fleet = self.fleet.clone().expect("it is there until the end");
+            return play(fleet, about, fitted.clone(), prefix).await;
+        }
+        let workers = (fitted.scenario.processors as usize).clamp(1, WORKERS);
+        let proxied = fitted.scenario.faults.iter().any(|fault| matches!(fault.kind.family(), "partition" | "delay"));
+        let (fleet, _) = Fleet::start(&self.system, workers, proxied).await?;
+        let fleet = Arc::new(fleet);
+        let played = play(Arc::clone(&fleet), about, fitted.clone(), prefix).await;
+        if let Some(fleet) = Arc::into_inner(fleet) {
+            fleet.end().await;
+        }
+        played
+    }
+
+    async fn end(this: Arc<Self>) {
+        let fleet = Arc::into_inner(this).and_then(|hall| hall.fleet);
+        // A play's last tasks may still hold on to it for a moment.
+        let Some(mut fleet) = fleet else { return };
+        for _ in 0..100 {
+            match Arc::try_unwrap(fleet) {
+                Ok(fleet) => return fleet.end().await,
+                Err(shared) => fleet = shared,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// What fits, the longest first, and what does not.
+fn parts(system: &System, about: &About, options: &Options) -> (Vec<Part>, Vec<Skipped>) {
+    let scenarios = options.scenarios.clone().unwrap_or_else(library);
+    let (mut parts, mut skipped) = (Vec::new(), Vec::new());
+    for scenario in scenarios {
+        let about_it = scenario.exercises.is_empty() || scenario.exercises.iter().any(|clause| options.wants(clause));
+        if !about_it {
+            continue;
+        }
+        match fit(&scenario, about, system.reach()) {
+            Ok(fitted) => parts.push(Part { name: scenario.name, fitted }),
+            Err(why) => skipped.push(Skipped { scenario: scenario.name, why }),
+        }
+    }
+    parts.sort_by_key(|part| std::cmp::Reverse(part.fitted.scenario.length_ms()));
+    (parts, skipped)
+}
+
+/// Plays all, side by side.
+async fn all(
+    hall: &Arc<Hall>,
+    parts: &[Part],
+    tell: &(dyn Fn(Progress) + Sync),
+) -> Result<BTreeMap<String, Played>, Error> {
+    let (calm, struck) = (Arc::new(Semaphore::new(CALM_AT_ONCE)), Arc::new(Semaphore::new(STRUCK_AT_ONCE)));
+    let mut playing = JoinSet::new();
+    for part in parts {
+        let permits = Arc::clone(if part.fitted.strikes { &struck } else { &calm });
+        let (hall, fitted, name) = (Arc::clone(hall), part.fitted.clone(), part.name.clone());
+        playing.spawn(async move {
+            let _permit = permits.acquire_owned().await.expect("it is never closed");
+            (name, hall.play(&fitted).await)
+        });
+    }
+    let mut played = BTreeMap::new();
+    while let Some(done) = playing.join_next().await {
+        let (name, one) = done.expect("a play does not panic");
+        played.insert(name.clone(), one?);
+        tell(Progress::Played { scenario: name, broken: 0 });
+    }
+    Ok(played)
+}
+
+/// How it stands with one clause over all plays.
+fn sum(
+    clause: &clause::Clause,
+    about: &About,
+    plays: &BTreeMap<String, Judged>,
+    options: &Options,
+    can_kill_server: bool,
+) -> ClauseResult {
+    let id = clause.id;
+    let mut it = ClauseResult {
+        clause: id.to_owned(),
+        cell: Cell::NotOffered,
+        exercised: 0,
+        feature: String::new(),
+        emulated: false,
+        shown: None,
+    };
+    let offer = match about.capabilities.offer(id) {
+        Ok(_) if id == "status/durable" && !can_kill_server => Err("a server that can be killed"),
+        offer => offer,
+    };
+    let feature = match offer {
+        Ok(feature) if options.wants(id) => feature,
+        Ok(_) => {
+            it.feature = "not asked for".into();
+            return it;
+        }
+        Err(missing) => {
+            it.feature = missing.to_owned();
+            return it;
+        }
+    };
+    it.feature = feature.to_owned();
+    it.emulated = about.capabilities.iter().any(|(name, has)| name == feature && has.is == Is::Emulated);
+    let entries = plays.iter().filter_map(|(name, play)| Some((name, play, play.verdict.get(id)?)));
+    it.exercised = entries.clone().map(|(_, _, entry)| entry.exercised).sum();
+    let broken: Vec<_> = entries.clone().filter(|(_, _, entry)| entry.state == State::Broken).collect();
+    let undecided = entries.clone().any(|(_, _, entry)| entry.state == State::Inconclusive);
+    it.cell = match (broken.len(), it.exercised) {
+        (0, 0) if undecided => Cell::Inconclusive,
+        (0, 0) => Cell::NotExercised,
+        (0, _) => Cell::Kept,
+        _ => Cell::Broken,
+    };
+    let smallest = broken.iter().min_by_key(|(_, play, _)| play.events.len());
+    it.shown = smallest.and_then(|(name, _, entry)| {
+        let finding = entry.findings.first()?;
+        Some(Shown {
+            scenario: (*name).clone(),
+            says: finding.says.clone(),
+            lines: finding.lines.clone(),
+            rate: Rate { broken: 1, plays: 1 },
+            scenarios: broken.iter().map(|(name, _, _)| (*name).clone()).collect(),
+        })
+    });
+    it
+}
+
+/// On a machine that was too slow nothing is called late.
+fn excuse(clauses: &mut [ClauseResult]) {
+    for it in clauses.iter_mut().filter(|it| it.cell == Cell::Broken) {
+        if clause::find(&it.clause).is_some_and(|clause| clause.level == Level::Timing) {
+            it.cell = Cell::Inconclusive;
+        }
+    }
+}
+
+/// Plays what broke clauses again, to see how often it does.
+async fn repeat(
+    hall: &Arc<Hall>,
+    parts: &[Part],
+    clauses: &mut [ClauseResult],
+    late_ms: u64,
+    options: &Options,
+) -> Result<(), Error> {
+    let mut wanted: Vec<_> = clauses.iter().filter_map(|it| it.shown.as_ref()).map(|it| it.scenario.clone()).collect();
+    wanted.sort();
+    wanted.dedup();
+    let permits = Arc::new(Semaphore::new(STRUCK_AT_ONCE));
+    let mut playing = JoinSet::new();
+    for part in parts.iter().filter(|part| wanted.contains(&part.name)) {
+        for _ in 0..options.repeats {
+            let (hall, fitted, name) = (Arc::clone(hall), part.fitted.clone(), part.name.clone());
+            let permits = Arc::clone(&permits);
+            playing.spawn(async move {
+                let _permit = permits.acquire_owned().await.expect("it is never closed");
+                let played = hall.play(&fitted).await?;
+                Ok::<_, Error>((judge(&played, &hall.about, &name, late_ms, fitted.strikes), name))
+            });
+        }
+    }
+    while let Some(done) = playing.join_next().await {
+        let (judged, name) = done.expect("a play does not panic")?;
+        for it in clauses.iter_mut() {
+            let Some(shown) = it.shown.as_mut().filter(|shown| shown.scenario == name) else { continue };
+            shown.rate.plays += 1;
+            let broken = judged.verdict.get(&it.clause).is_some_and(|entry| entry.state == State::Broken);
+            shown.rate.broken += u32::from(broken);
+        }
+    }
+    Ok(())
+}
