@@ -3,6 +3,7 @@
 //! A command reads its arguments, lets another crate do the work, prints, and ends as [`outcome::End`] says. Nothing
 //! here knows what is right: that is `kew-spec`'s.
 
+mod adapter;
 mod architecture;
 mod check;
 mod outcome;
@@ -48,6 +49,9 @@ enum Command {
     Replay(sim::rerun::Arguments),
     Verify(verify::Arguments),
     Serve(serve::Arguments),
+    /// Kew's own adapter, for `kew verify kew`
+    #[command(hide = true)]
+    Adapter,
     /// The PDF handler's child: a résumé on standard input becomes a PDF on standard output
     #[command(hide = true)]
     RenderPdf,
@@ -57,6 +61,9 @@ fn main() -> ExitCode {
     let command = CommandLine::parse().command;
     if let Command::RenderPdf = command {
         return kew_handlers::pdf::child();
+    }
+    if let Command::Adapter = command {
+        return adapter::run();
     }
     match run(command) {
         Ok(end) => end.into(),
@@ -75,6 +82,6 @@ fn run(command: Command) -> Result<End, Failure> {
         Command::Replay(arguments) => sim::rerun::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
-        Command::RenderPdf => unreachable!("it is run before"),
+        Command::RenderPdf | Command::Adapter => unreachable!("it is run before"),
     }
 }

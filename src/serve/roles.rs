@@ -154,6 +154,9 @@ fn process(
         }
         handlers.retain(|queue, _| wanted.contains(queue));
     }
+    if handlers.is_empty() {
+        tracing::warn!("there is a handler for none of the queues; processors elsewhere have to run their jobs");
+    }
     let name = setup.config.processor.name.clone().unwrap_or_else(|| format!("processor-{}", std::process::id()));
     let processor = Processor { name, queue, handlers, slots: setup.config.processor.slots };
     let task = tokio::spawn(processor.run(stopped));

@@ -163,6 +163,8 @@ features! {
     status,
     /// Tells the handler which attempt it is.
     attempt_number,
+    /// Has a server of its own, which the adapter can kill and start again.
+    server,
 }
 
 impl Capabilities {
@@ -189,6 +191,7 @@ impl Capabilities {
             "dedup/one-running" => need("deduplication", self.deduplication.has("one_running")),
             "dedup/follow-up" => need("deduplication", self.deduplication.has("follow_up")),
             "status/monotonic" | "status/final" => need("status", self.status.has("times")),
+            "status/durable" if self.status.is_there() => need("server", self.server.is_there()),
             "schedule/stored-once" | "retry/caused" => Err("what only the queue itself can tell"),
             _ => match clause.split('/').next().unwrap_or_default() {
                 "dead-letter" => need("dead_letters", self.dead_letters.is_there()),

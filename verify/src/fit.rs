@@ -165,7 +165,8 @@ fn strikes(kind: &FaultKind, reach: Reach, recovers: bool) -> Result<(), String>
     let worker = |host: &str| host.starts_with("processor-");
     let there = match kind {
         FaultKind::Kill { host } | FaultKind::Power { host, .. } if worker(host) => reach.workers && recovers,
-        FaultKind::Kill { host } if host == "broker" => reach.server,
+        // A process that dies keeps what it wrote: less than a power cut, but what can be done to it here.
+        FaultKind::Kill { host } | FaultKind::Power { host, .. } if host == "broker" => reach.server,
         FaultKind::Pause { host } if worker(host) => reach.workers && recovers,
         FaultKind::Partition { between } | FaultKind::Hold { between } => {
             reach.network

@@ -2,24 +2,18 @@
 //! their queue belongs to.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::fit::Reach;
 use crate::link::{Error, Link, Local};
 use crate::protocol::{About, Ask, Event, Hello, Role, VERSION};
 use crate::proxy::{Proxy, Weather};
-use crate::target::{Target, Workers, answers};
-
-/// How long a server of a target's own may take to come up.
-const SERVER_UP: Duration = Duration::from_secs(20);
+use crate::target::{Target, Workers};
 
 /// What is verified, and how its adapters are started.
 #[derive(Clone)]
@@ -32,14 +26,14 @@ pub(crate) enum System {
 
 impl System {
     /// What can be done to its processes.
-    pub(crate) fn reach(&self) -> Reach {
+    pub(crate) fn reach(&self, about: &About) -> Reach {
         match self {
             Self::Target(target) => Reach {
                 workers: target.workers == Workers::Processes,
-                network: target.workers == Workers::Processes && (target.server.is_some() || target.serve.is_some()),
-                server: target.serve.is_some(),
+                network: target.workers == Workers::Processes && target.server.is_some(),
+                server: about.capabilities.server.is_there(),
             },
-            Self::Local(_) => Reach { workers: false, network: false, server: false },
+            Self::Local(_) => Reach { workers: false, network: false, server: about.capabilities.server.is_there() },
         }
     }
 
@@ -69,7 +63,6 @@ pub(crate) struct Fleet {
     client: Arc<Link>,
     workers: Vec<Worker>,
     routes: Arc<Mutex<Routes>>,
-    server: Mutex<Option<Server>>,
     dir: TempDir,
 }
 
@@ -86,30 +79,18 @@ struct Running {
     told: Vec<Ask>,
 }
 
-/// A server of the run's own.
-struct Server {
-    child: Child,
-    command: Vec<String>,
-    address: String,
-}
-
 impl Fleet {
     /// Starts a client and so many workers, behind proxies if asked for.
     pub(crate) async fn start(system: &System, workers: usize, proxied: bool) -> Result<(Self, About), Error> {
         let dir = tempfile::Builder::new().prefix("kew-").tempdir().map_err(|error| fault("harness", &error))?;
-        let server = match system {
-            System::Target(target) => Server::start(target, dir.path()).await?,
-            System::Local(_) => None,
-        };
-        let address = server.as_ref().map(|server| server.address.clone()).or_else(|| address_of(system));
+        let address = address_of(system);
         let routes = Arc::new(Mutex::new(Routes::default()));
         let apart = system.workers_apart();
         let events = hear(&routes, 0, 1);
         let client = Arc::new(launch(system, if apart { "client" } else { "processor-1" }, events)?);
         let role = if apart { Role::Client } else { Role::Both };
         let about = greet(&client, role, "client", address.clone(), dir.path()).await?;
-        let mut fleet =
-            Self { system: system.clone(), client, workers: Vec::new(), routes, server: Mutex::new(server), dir };
+        let mut fleet = Self { system: system.clone(), client, workers: Vec::new(), routes, dir };
         if apart {
             for worker in 0..workers {
                 let proxy = match &address {
@@ -202,23 +183,10 @@ impl Fleet {
         }
     }
 
-    /// Kills the run's own server.
-    pub(crate) async fn kill_server(&self) {
-        let server = self.server.lock().expect("nobody panics with it").take();
-        if let Some(mut server) = server {
-            let _ = server.child.kill().await;
-            *self.server.lock().expect("nobody panics with it") = Some(server);
-        }
-    }
-
-    /// Starts it again, on the same address and files.
-    pub(crate) async fn restart_server(&self) -> Result<(), Error> {
-        let server = self.server.lock().expect("nobody panics with it").take();
-        if let Some(server) = server {
-            let again = Server::spawn(server.command, server.address).await?;
-            *self.server.lock().expect("nobody panics with it") = Some(again);
-        }
-        Ok(())
+    /// Kills the system's own server, or starts it again.
+    pub(crate) async fn server(&self, kill: bool) -> Result<(), Error> {
+        let ask = if kill { Ask::KillServer } else { Ask::StartServer };
+        self.client.ask_for::<serde_json::Value>("that", ask).await.map(drop)
     }
 
     /// What an adapter has done wrong, if one has.
@@ -235,17 +203,12 @@ impl Fleet {
             link.end().await;
         }
         self.client.end().await;
-        let server = self.server.lock().expect("nobody panics with it").take();
-        if let Some(mut server) = server {
-            let _ = server.child.kill().await;
-        }
     }
 
     async fn launch_worker(&self, worker: usize, starts: u32, proxy: Option<&Proxy>) -> Result<Arc<Link>, Error> {
         let name = format!("processor-{}", worker + 1);
         let link = launch(&self.system, &name, hear(&self.routes, worker, starts))?;
-        let own = self.server.lock().expect("nobody panics with it").as_ref().map(|server| server.address.clone());
-        let server = proxy.map(Proxy::address).or(own).or_else(|| address_of(&self.system));
+        let server = proxy.map(Proxy::address).or_else(|| address_of(&self.system));
         greet(&link, Role::Worker, &format!("{name}-{starts}"), server, self.dir.path()).await?;
         Ok(Arc::new(link))
     }
@@ -269,19 +232,14 @@ fn launch(system: &System, name: &str, events: UnboundedSender<Event>) -> Result
             start(local);
             Ok(link)
         }
-        System::Target(target) => Link::start(name, command(target, &target.command, &[])?, events),
+        System::Target(target) => Link::start(name, command(target)?, events),
     }
 }
 
-/// A command of a target, to be run in its folder.
-fn command(target: &Target, words: &[String], fills: &[(&str, &str)]) -> Result<Command, Error> {
+/// The adapter's command, to be run in its folder.
+fn command(target: &Target) -> Result<Command, Error> {
     let kew = std::env::current_exe().map_err(|error| fault(&target.name, &error))?;
-    let kew = kew.to_string_lossy();
-    let fill = |word: &String| {
-        let word = word.replace("{kew}", &kew);
-        fills.iter().fold(word, |word, (name, value)| word.replace(name, value))
-    };
-    let mut words = words.iter().map(fill);
+    let mut words = target.command.iter().map(|word| word.replace("{kew}", &kew.to_string_lossy()));
     let program = words.next().unwrap_or_default();
     let inside = target.folder.join(&program);
     let mut command = if inside.is_file() { Command::new(inside) } else { Command::new(program) };
@@ -318,37 +276,4 @@ fn hear(routes: &Arc<Mutex<Routes>>, worker: usize, starts: u32) -> UnboundedSen
         }
     });
     sender
-}
-
-impl Server {
-    async fn start(target: &Target, dir: &Path) -> Result<Option<Self>, Error> {
-        let Some(words) = &target.serve else { return Ok(None) };
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.map_err(|error| fault(&target.name, &error))?;
-        let kew = std::env::current_exe().map_err(|error| fault(&target.name, &error))?;
-        let fill = |word: &String| {
-            word.replace("{port}", &address.port().to_string())
-                .replace("{dir}", &dir.display().to_string())
-                .replace("{kew}", &kew.display().to_string())
-        };
-        let words = words.iter().map(fill).collect();
-        Self::spawn(words, address.to_string()).await.map(Some)
-    }
-
-    async fn spawn(words: Vec<String>, address: String) -> Result<Self, Error> {
-        let [program, arguments @ ..] = words.as_slice() else {
-            return Err(Error::new("server", "has an empty `serve` command".into()));
-        };
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        let child = command.spawn().map_err(|error| fault(program, &error))?;
-        let until = tokio::time::Instant::now() + SERVER_UP;
-        while !answers(&address) {
-            if until < tokio::time::Instant::now() {
-                return Err(Error::new(program, format!("did not listen at {address} in time")));
-            }
-            tokio::time::sleep(Duration::from_millis(30)).await;
-        }
-        Ok(Self { child, command: words, address })
-    }
 }

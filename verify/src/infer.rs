@@ -52,6 +52,8 @@ struct Ahead {
     ends: BTreeMap<String, (usize, u64)>,
     /// When each fault heals.
     heals: BTreeMap<u64, u64>,
+    /// When hosts are struck.
+    strikes: Vec<(u64, Vec<String>)>,
     /// Where a job is put back or cancelled with success: the operation's place.
     redrives: BTreeMap<String, Vec<usize>>,
     cancels: BTreeMap<String, usize>,
@@ -73,6 +75,8 @@ impl Ahead {
         }
         for (index, event) in events.iter().enumerate() {
             match &event.what {
+                What::Processor(it) if !it.up => ahead.strikes.push((event.at, vec![it.processor.clone()])),
+                What::Fault(it) if it.active => ahead.strikes.push((event.at, it.on.clone())),
                 What::Started(it) => {
                     for given in &it.jobs {
                         ahead.starts.entry(given.job.clone()).or_default().push(index);
@@ -161,7 +165,10 @@ impl Inference<'_> {
                 self.accept_at_once(index, at, it);
             }
             What::Started(it) => {
-                it.jobs.iter().for_each(|given| self.coalesce_before(at, given));
+                for given in &it.jobs {
+                    self.coalesce_before(at, given);
+                    self.put_back_before(at, &given.job);
+                }
                 let it = self.counted(it);
                 self.grant(at, &it);
                 self.tell(at, it);
@@ -288,17 +295,32 @@ impl Inference<'_> {
                     self.tell(at, Cancelled { job: it.job, clock });
                 }
             }
-            What::Redrive(it) => {
-                self.end_last(at, &it.job);
-                if let Some(job) = self.jobs.get_mut(&it.job) {
-                    job.over = None;
-                    job.attempts.clear();
-                    self.tell(at, Redriven { job: it.job, clock });
-                }
-            }
+            What::Redrive(it) => self.put_back(at, &it.job),
             What::Pause(it) => self.tell(at, Paused { queue: it.queue, paused: true, clock }),
             What::Resume(it) => self.tell(at, Paused { queue: it.queue, paused: false, clock }),
             _ => {}
+        }
+    }
+
+    /// A dead letter goes back.
+    fn put_back(&mut self, at: u64, id: &str) {
+        self.end_last(at, id);
+        let clock = self.clock(at);
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.over = None;
+            job.attempts.clear();
+            self.tell(at, Redriven { job: id.to_owned(), clock });
+        }
+    }
+
+    /// A job starts while the answer to its redrive is still to be heard: it has been put back.
+    fn put_back_before(&mut self, at: u64, id: &str) {
+        let is_it =
+            |op: &u64, asked: &What| matches!(asked, What::Redrive(it) if it.job == id) && self.ahead.told_ok(*op);
+        let op = self.asked.iter().find(|(op, asked)| is_it(op, asked)).map(|(op, _)| *op);
+        if let Some(op) = op {
+            self.asked.remove(&op);
+            self.put_back(at, id);
         }
     }
 
@@ -442,9 +464,22 @@ impl Inference<'_> {
                 self.refuse(at, &ended.job, number, ended.outcome);
                 continue;
             }
-            let then = self.then(index, at, &ended.job, ended.outcome);
-            self.settle_one(at, &ended.job, ended.outcome, then, ended.error.clone());
+            let outcome = if self.may_be_unheard(index, at, &ended.job) { AttemptOutcome::Lost } else { ended.outcome };
+            let then = self.then(index, at, &ended.job, outcome);
+            self.settle_one(at, &ended.job, outcome, then, ended.error.clone());
         }
+    }
+
+    /// Whether the handler of `id` said how it ended so shortly before its host was struck that nobody may have heard it;
+    /// that the job comes again shows it.
+    fn may_be_unheard(&self, index: usize, at: u64, id: &str) -> bool {
+        let comes_again = Ahead::next(self.ahead.starts.get(id), index).is_some();
+        let processor = self.jobs.get(id).and_then(|job| job.attempts.last()).map(|last| last.processor.as_str());
+        let strikes = |hosts: &[String]| {
+            hosts.iter().any(|host| Some(host.as_str()) == processor || !host.starts_with("processor-"))
+        };
+        let shortly = |struck: u64| at <= struck && struck <= at + self.known.late_ms;
+        comes_again && self.ahead.strikes.iter().any(|(struck, hosts)| shortly(*struck) && strikes(hosts))
     }
 
     /// The answer of a delivery that is over.

@@ -46,7 +46,8 @@ impl Probe {
             deduplication: false,
             schedule: None,
         };
-        let ask = Ask::Configure { queue: queue.clone(), policy: Box::new(policy), slots: 1 };
+        let ask =
+            Ask::Configure { queue: queue.clone(), policy: Box::new(policy), slots: 1, beside: vec![queue.clone()] };
         fleet.configure(ask, 1).await?;
         let worst_ms = Arc::new(AtomicU64::new(0));
         let worst = Arc::clone(&worst_ms);

@@ -41,6 +41,8 @@ pub enum Ask {
         policy: Box<Policy>,
         /// How many deliveries a worker runs side by side.
         slots: u32,
+        /// All queues of the play, this one included: they share the slots, where the system has priorities.
+        beside: Vec<String>,
     },
     /// A job.
     Enqueue(Job),
@@ -72,6 +74,10 @@ pub enum Ask {
         /// With this queue.
         queue: String,
     },
+    /// Kill the server as a power cut of its process would.
+    KillServer,
+    /// Start it again, on what it had written.
+    StartServer,
     /// Clean up and exit.
     Bye,
 }

@@ -116,8 +116,7 @@ pub(crate) async fn verify(
     };
     let plays: BTreeMap<_, _> =
         parts.iter().filter_map(|part| Some((part, played.get(&part.name)?))).map(judge_one).collect();
-    let mut clauses: Vec<_> =
-        CLAUSES.iter().map(|it| sum(it, &about, &plays, options, system.reach().server)).collect();
+    let mut clauses: Vec<_> = CLAUSES.iter().map(|it| sum(it, &about, &plays, options)).collect();
     if LAG_MS_MAX < lag.p999_ms() {
         excuse(&mut clauses);
     }
@@ -166,23 +165,25 @@ impl Hall {
         let (fleet, _) = Fleet::start(&self.system, workers, proxied).await?;
         let fleet = Arc::new(fleet);
         let played = play(Arc::clone(&fleet), about, fitted.clone(), prefix).await;
-        if let Some(fleet) = Arc::into_inner(fleet) {
-            fleet.end().await;
-        }
+        end(fleet).await;
         played
     }
 
     async fn end(this: Arc<Self>) {
-        let fleet = Arc::into_inner(this).and_then(|hall| hall.fleet);
-        // A play's last tasks may still hold on to it for a moment.
-        let Some(mut fleet) = fleet else { return };
-        for _ in 0..100 {
-            match Arc::try_unwrap(fleet) {
-                Ok(fleet) => return fleet.end().await,
-                Err(shared) => fleet = shared,
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        if let Some(fleet) = Arc::into_inner(this).and_then(|hall| hall.fleet) {
+            end(fleet).await;
         }
+    }
+}
+
+/// Ends a fleet. The last tasks of a play may still hold on to it for a moment.
+async fn end(mut fleet: Arc<Fleet>) {
+    for _ in 0..250 {
+        match Arc::try_unwrap(fleet) {
+            Ok(fleet) => return fleet.end().await,
+            Err(shared) => fleet = shared,
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -195,7 +196,7 @@ fn parts(system: &System, about: &About, options: &Options) -> (Vec<Part>, Vec<S
         if !about_it {
             continue;
         }
-        match fit(&scenario, about, system.reach()) {
+        match fit(&scenario, about, system.reach(about)) {
             Ok(fitted) => parts.push(Part { name: scenario.name, fitted }),
             Err(why) => skipped.push(Skipped { scenario: scenario.name, why }),
         }
@@ -230,13 +231,7 @@ async fn all(
 }
 
 /// How it stands with one clause over all plays.
-fn sum(
-    clause: &clause::Clause,
-    about: &About,
-    plays: &BTreeMap<String, Judged>,
-    options: &Options,
-    can_kill_server: bool,
-) -> ClauseResult {
+fn sum(clause: &clause::Clause, about: &About, plays: &BTreeMap<String, Judged>, options: &Options) -> ClauseResult {
     let id = clause.id;
     let mut it = ClauseResult {
         clause: id.to_owned(),
@@ -246,11 +241,7 @@ fn sum(
         emulated: false,
         shown: None,
     };
-    let offer = match about.capabilities.offer(id) {
-        Ok(_) if id == "status/durable" && !can_kill_server => Err("a server that can be killed"),
-        offer => offer,
-    };
-    let feature = match offer {
+    let feature = match about.capabilities.offer(id) {
         Ok(feature) if options.wants(id) => feature,
         Ok(_) => {
             it.feature = "not asked for".into();

@@ -41,9 +41,6 @@ pub struct Target {
     /// Which kind of server that is: `redis`, `postgres`, `rabbitmq`, `nats`.
     #[serde(default)]
     pub service: Option<String>,
-    /// Starts a server for each run, which can then be killed. `{port}` and `{dir}` are filled in.
-    #[serde(default)]
-    pub serve: Option<Vec<String>>,
     /// Starts the adapter, in the folder. `{kew}` is this program.
     pub command: Vec<String>,
     /// What the adapter's environment has beside the harness's own.

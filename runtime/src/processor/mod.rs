@@ -46,6 +46,11 @@ struct Running {
 impl Processor {
     /// Works until `stop` turns true; then it pulls no more, and returns when its running deliveries are settled.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        if self.handlers.is_empty() {
+            // A pull that names no queue is one from all of them, and nothing here could run what it is granted.
+            let _ = stop.wait_for(|stop| *stop).await; // The sender goes only with the whole process.
+            return;
+        }
         let mut running = Running::default();
         while !*stop.borrow() {
             let sent = Instant::now();

@@ -8,7 +8,7 @@ use kew_spec::history::{Cancel, Enqueue, Pause, Redrive, Reply, Resume, Told};
 use kew_spec::scenario::{OpAct, OpSpec, PlannedJob};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Stage, drain};
+use super::{Progress, Stage, drain};
 use crate::link::{Error, Posted};
 use crate::protocol::{Answer, Ask, Enqueued, Job, Which};
 
@@ -154,6 +154,9 @@ async fn operate(stage: &Arc<Stage>, it: &OpSpec) -> Result<(), Error> {
         // A scenario with these is not played: `fit` sees to that.
         OpAct::Purge | OpAct::Connect | OpAct::Disconnect => return Ok(()),
     };
+    // From the question on it may have been done; a refusal takes that back.
+    let before = stage.lock().jobs.get(&job).cloned();
+    note(stage, it.act, &job, &queue);
     let answer = stage.fleet.client().ask(ask).await?;
     let (outcome, error) = match answer {
         Answer::Ok(_) => (Told::Ok, None),
@@ -161,10 +164,19 @@ async fn operate(stage: &Arc<Stage>, it: &OpSpec) -> Result<(), Error> {
         Answer::Unknown(why) => (Told::Unknown, Some(why)),
     };
     stage.recorder.see(Reply { op, outcome, job: None, error });
-    if outcome == Told::Ok {
-        note(stage, it.act, &job, &queue);
+    if outcome == Told::Refused {
+        take_back(stage, it.act, &job, &queue, before);
     }
     Ok(())
+}
+
+fn take_back(stage: &Stage, act: OpAct, job: &str, queue: &str, before: Option<Progress>) {
+    let mut known = stage.lock();
+    match (act, before) {
+        (OpAct::Cancel | OpAct::Redrive, Some(before)) => drop(known.jobs.insert(job.to_owned(), before)),
+        (OpAct::Pause, _) => drop(known.held.remove(queue)),
+        _ => {}
+    }
 }
 
 fn note(stage: &Stage, act: OpAct, job: &str, queue: &str) {

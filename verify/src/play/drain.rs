@@ -22,7 +22,7 @@ const QUIET_MS: (u64, u64) = (400, 3_000);
 const BOUND_MS_MIN: u64 = 4_000;
 
 /// The longest that a play waits for its end.
-const BOUND_MS_MAX: u64 = 30_000;
+const BOUND_MS_MAX: u64 = 90_000;
 
 /// Waits for the end, and reads.
 pub(super) async fn drain(stage: &Arc<Stage>, watching: tokio::task::JoinHandle<()>) -> Result<(), Error> {
@@ -142,6 +142,12 @@ pub(super) async fn read_status(stage: &Stage, job: &str, progress: &Progress) -
         Answer::Ok(value) => {
             let standing: Standing = serde_json::from_value(value)
                 .map_err(|error| stage.fleet.client().fault(format!("answered status with {error}")))?;
+            let told = standing.status.is_none() || (standing.created_at.is_some() && standing.updated_at.is_some());
+            if !told && stage.about.capabilities.status.has("times") {
+                return Err(stage.fleet.client().fault(
+                    "declares `status` with its times, but answers without `created_at` and `updated_at`".to_owned(),
+                ));
+            }
             row(stage, standing, progress)
         }
         Answer::Refused(_) | Answer::Unknown(_) => return Ok(()), // It told nothing.

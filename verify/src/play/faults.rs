@@ -36,9 +36,10 @@ async fn one(stage: Arc<Stage>, spec: FaultSpec, numbers: Arc<AtomicU64>) -> Res
         None => vec!["broker".to_owned()],
     };
     let number = numbers.fetch_add(1, Ordering::Relaxed);
-    let fault = |active| Fault { fault: number, kind: spec.kind.name().to_owned(), on: on.clone(), active };
+    let kind = if matches!(spec.kind, FaultKind::Power { .. }) { "kill" } else { spec.kind.name() };
+    let fault = |active| Fault { fault: number, kind: kind.to_owned(), on: on.clone(), active };
     stage.recorder.see(fault(true));
-    begin(&stage, &spec.kind, worker).await;
+    begin(&stage, &spec.kind, worker).await?;
     tokio::time::sleep(Duration::from_millis(spec.for_ms)).await;
     heal(&stage, &spec.kind, worker).await?;
     stage.recorder.see(fault(false));
@@ -50,10 +51,10 @@ fn worker_of(host: &str) -> Option<usize> {
     host.strip_prefix("processor-")?.parse::<usize>().ok()?.checked_sub(1)
 }
 
-async fn begin(stage: &Stage, kind: &FaultKind, worker: Option<usize>) {
+async fn begin(stage: &Stage, kind: &FaultKind, worker: Option<usize>) -> Result<(), Error> {
     match (kind, worker) {
         (FaultKind::Kill { .. } | FaultKind::Power { .. }, Some(worker)) => handlers::down(stage, worker),
-        (FaultKind::Kill { .. }, None) => stage.fleet.kill_server().await,
+        (FaultKind::Kill { .. } | FaultKind::Power { .. }, None) => stage.fleet.server(true).await?,
         (FaultKind::Pause { .. }, Some(worker)) => {
             stage.lock().paused.insert(worker);
             stage.fleet.pause(worker, true);
@@ -61,6 +62,7 @@ async fn begin(stage: &Stage, kind: &FaultKind, worker: Option<usize>) {
         (FaultKind::Partition { .. } | FaultKind::Hold { .. }, Some(worker)) => stage.fleet.weather(worker, HELD),
         _ => {} // A scenario with another is not played: `fit` sees to that.
     }
+    Ok(())
 }
 
 async fn heal(stage: &Stage, kind: &FaultKind, worker: Option<usize>) -> Result<(), Error> {
@@ -69,7 +71,7 @@ async fn heal(stage: &Stage, kind: &FaultKind, worker: Option<usize>) -> Result<
             stage.fleet.restart(worker).await?;
             stage.up(worker, true);
         }
-        (FaultKind::Kill { .. }, None) => stage.fleet.restart_server().await?,
+        (FaultKind::Kill { .. } | FaultKind::Power { .. }, None) => stage.fleet.server(false).await?,
         (FaultKind::Pause { .. }, Some(worker)) => {
             stage.fleet.pause(worker, false);
             stage.lock().paused.remove(&worker);

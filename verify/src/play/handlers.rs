@@ -120,7 +120,7 @@ fn end(stage: &Stage, delivery: &str, queue: &str, parts: &[Part]) -> bool {
     for part in parts.iter().filter(|part| part.behaviour.act == Act::Succeed) {
         known.jobs.entry(part.job.clone()).or_default().completed = true;
     }
-    drop(known);
+    // What is seen is written down before anything can strike in between.
     for part in parts.iter().filter(|part| part.key.is_some() && part.behaviour.act == Act::Succeed) {
         stage.recorder.see(Stored {
             queue: queue.to_owned(),
@@ -174,7 +174,8 @@ async fn die(stage: &Arc<Stage>, worker: usize) {
 
 /// A worker dies with all that runs on it.
 pub(super) fn down(stage: &Stage, worker: usize) {
+    let mut known = stage.lock();
     stage.fleet.kill(worker);
-    stage.lock().open.retain(|_, running| running.worker != worker);
+    known.open.retain(|_, running| running.worker != worker);
     stage.up(worker, false);
 }

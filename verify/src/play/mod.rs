@@ -101,12 +101,13 @@ pub(crate) async fn play(
     let plans = fitted.scenario.jobs().into_iter().map(|job| (job.label.clone(), job)).collect();
     let mut fitted = fitted;
     let mut policies = Vec::new();
+    let beside: Vec<_> = fitted.policies.iter().map(|(queue, _)| format!("{prefix}-{queue}")).collect();
     for (queue, policy) in fitted.policies.iter() {
         let name = format!("{prefix}-{queue}");
         fleet.route(&name, sender.clone());
         let mut asked = policy.clone();
         asked.dead_letter_queue = asked.dead_letter_queue.map(|it| format!("{prefix}-{it}"));
-        let ask = Ask::Configure { queue: name, policy: Box::new(asked), slots };
+        let ask = Ask::Configure { queue: name, policy: Box::new(asked), slots, beside: beside.clone() };
         let configured = fleet.configure(ask, processors).await?;
         policies.push((queue.to_owned(), configured.applied.unwrap_or_default().to(policy.clone())));
     }

@@ -19,6 +19,7 @@ const handlers = new Map(); // invocation -> { resolve, reject }
 const settling = new Map(); // BullMQ's id -> the invocation that has just told its outcome
 const turns = new Map(); // queue and key -> the enqueue before, so that those of one key come one by one
 const followUps = new Map(); // BullMQ's id of a running job -> the name of the one follow-up of its key
+const keys = new Map(); // the name of a follow-up -> its key
 let invocations = 0;
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -103,11 +104,11 @@ const operations = {
       const before = await find(queue, job, null);
       const state = await before?.getState();
       const read = before && await find(queue, job, null);
-      if (!read) return { status: null };
+      if (!read) return await keptFor(queue, job) ? { status: "pending", final: false, retry_count: 0 } : { status: null };
       if (["attemptsStarted", "attemptsMade", "finishedOn"].some((field) => before[field] !== read[field])) continue;
       const status = { active: "processing", completed: "completed", failed: "failed" }[state] ?? (read.attemptsStarted ? "failed" : "pending");
       const started = Math.min(read.attemptsStarted, read.opts.attempts); // a start beyond the limit runs no handler
-      return { status, final: ["completed", "failed"].includes(state), retry_count: Math.max(started - 1, 0), ...(status === "failed" && read.failedReason && { error: read.failedReason }) };
+      return { status, final: ["completed", "failed"].includes(state), retry_count: Math.max(started - 1, 0), ...(status === "failed" && { error: read.failedReason ?? "stalled" }) };
     }
   },
 
@@ -115,7 +116,12 @@ const operations = {
     await (await find(queue, job)).retry("failed", { resetAttemptsMade: true, resetAttemptsStarted: true });
     return {};
   },
-  async cancel({ queue, job }) { return (await find(queue, job)).remove().then(() => ({})); },
+  async cancel({ queue, job }) {
+    const found = await find(queue, job);
+    if (found.finishedOn) throw new Refused(`${job} is over`);
+    await found.remove();
+    return {};
+  },
   async pause({ queue }) { return queues[queue].pause().then(() => ({})); },
   async resume({ queue }) { return queues[queue].resume().then(() => ({})); },
 
@@ -153,10 +159,11 @@ function outcome({ invocation, jobs: [{ result, error }] }) {
 async function nameOf(queue, key, job, added) {
   let name = job, id = job;
   if (added.id !== job) {
-    const kept = await redis.hget(`${prefix}:${queue}:dn:${key}`, "jid") === job || await queues[queue].getJob(job);
+    const kept = await keptNext(queue, key) === job || await queues[queue].getJob(job);
     if (!kept) return redis.hget(`${prefix}:names`, added.id);
     name = followUps.get(added.id) ?? job;
     followUps.set(added.id, name);
+    keys.set(name, key);
   }
   ids.set(name, id);
   await redis.hset(`${prefix}:names`, job, name);
@@ -168,6 +175,11 @@ async function nameGiven(job) {
     if (name) return name;
     await new Promise((done) => setTimeout(done, 5)); // the client is about to write it
   }
+}
+// A follow-up is no job yet while the job before it runs: its payload is kept by key.
+const keptNext = (queue, key) => redis.hget(`${prefix}:${queue}:dn:${key}`, "jid");
+async function keptFor(queue, job) {
+  return keys.has(job) && await keptNext(queue, keys.get(job)) === ids.get(job);
 }
 function inTurn(turn, act) {
   const next = (turns.get(turn) ?? Promise.resolve()).then(act, act);
@@ -195,4 +207,7 @@ createInterface({ input: process.stdin })
     }
     if (op === "bye") process.exit(0);
   })
-  .on("close", () => process.exit(0));
+  .on("close", () => { // the harness is gone
+    setTimeout(() => process.exit(0), 5000);
+    operations.bye().finally(() => process.exit(0));
+  });

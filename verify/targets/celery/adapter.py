@@ -56,7 +56,7 @@ def hello(m):
                   "note": "task_acks_late and the Redis transport's visibility timeout"},
         "cancel": {"is": "native", "note": "revoke, kept in the memory of the workers that run"},
         "pause": {"is": "emulated", "note": "cancel_consumer, kept in the memory of the workers that run"},
-        "status": {"is": "native", "note": "the result backend; an unknown job is told as pending"},
+        "status": {"is": "native", "times": False, "note": "the result backend; an unknown job is told as pending"},
         "attempt_number": {"is": "native", "note": "request.retries + 1"}}}
 
 
@@ -106,7 +106,7 @@ def configure(m):
     prefix = {"global_keyprefix": f"{me['prefix']}{queue}:"}
     app = queues[queue] = Celery(queue, broker=me["url"], backend=me["url"], set_as_current=False)
     app.conf.update(
-        task_default_queue=queue, task_acks_late=True, task_track_started=True, worker_prefetch_multiplier=1,
+        task_default_queue=queue, task_acks_late=True, task_track_started=True, result_extended=True, worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False, worker_redirect_stdouts=False, broker_connection_retry_on_startup=True,
         worker_send_task_events=False, result_backend_transport_options=prefix, result_backend_always_retry=True,
         task_publish_retry_policy={"max_retries": 20, "interval_start": 0, "interval_step": 0.2, "interval_max": 1},
@@ -129,7 +129,7 @@ def enqueue(m):
 def status(m):
     meta = queues[m["queue"]].backend.get_task_meta(m["job"])
     now = STATUS[meta["status"]]
-    answer = {"status": now, "final": now in ("completed", "failed")}
+    answer = {"status": now, "final": now in ("completed", "failed"), "retry_count": meta.get("retries") or 0}
     if now == "failed":
         answer["error"] = str(meta["result"])
     return answer
@@ -150,8 +150,8 @@ OPS = {"hello": hello, "configure": configure, "enqueue": enqueue, "status": sta
 def clean():
     if me and me["role"] != "worker":
         with redis.Redis.from_url(me["url"]) as r:
-            for key in r.scan_iter(me["prefix"] + "*", count=1000):
-                r.delete(key)
+            if keys := list(r.scan_iter(me["prefix"] + "*", count=10_000)):
+                r.unlink(*keys)
 
 
 def serve(m):
@@ -181,6 +181,7 @@ def main():
             os._exit(0)
         else:
             pool.submit(serve, m)
+    time.sleep(1)    # nobody said goodbye: the workers go first
     clean()
     os._exit(0)
 

@@ -142,8 +142,8 @@ def redrive(m):
 
 def clean():
     if me and me["role"] != "worker":
-        for key in me["client"].scan_iter(me["broker"].namespace + ":*", count=1000):
-            me["client"].delete(key)
+        if keys := list(me["client"].scan_iter(me["broker"].namespace + ":*", count=10_000)):
+            me["client"].unlink(*keys)
     elif me:    # workers go on to say that they live until they end: that key goes by itself
         me["client"].expire(me["broker"].namespace + ":__heartbeats__", 3600)
 
@@ -178,6 +178,7 @@ def main():
             os._exit(0)
         else:
             pool.submit(serve, m)
+    time.sleep(1)    # nobody said goodbye: the workers go first
     clean()
     os._exit(0)
 

@@ -102,7 +102,8 @@ const operations = {
   },
 
   async bye() {
-    if (role === "client") await sql(`DROP SCHEMA ${schema} CASCADE`);
+    const drop = () => sql(`DROP SCHEMA IF EXISTS ${schema} CASCADE`);
+    if (role === "client") await drop().catch(drop); // workers that are still at it can get in its way
     return {};
   },
 };
@@ -196,4 +197,7 @@ createInterface({ input: process.stdin })
     }
     if (op === "bye") process.exit(0);
   })
-  .on("close", () => process.exit(0));
+  .on("close", () => { // the harness is gone
+    setTimeout(() => process.exit(0), 5000);
+    operations.bye().finally(() => process.exit(0));
+  });

@@ -15,7 +15,8 @@ const EXPIRATION_MAX = 24 * 3600;
 
 let boss, schema, role; // set by hello
 const policies = {}; // by queue
-const ids = new Map(); // the harness's name of a keyed or redriven job -> pg-boss's id
+const ids = new Map(); // the harness's name of a job -> pg-boss's id
+const redriven = new Set(); // jobs that have a new id since
 const handlers = new Map(); // invocation -> { jobs, resolve }
 let invocations = 0;
 
@@ -33,7 +34,7 @@ const operations = {
     schema = `kew_${basename(dir).replace(/\W/g, "_").toLowerCase()}`;
     boss = new PgBoss({
       host, port: Number(port), user: process.env.PGUSER ?? "postgres", password: process.env.PGPASSWORD, database: process.env.PGDATABASE ?? "postgres",
-      schema, max: 3, useListenNotify: true, schedule: false, registerInstance: false,
+      schema, max: role === "client" ? 5 : 3, useListenNotify: true, schedule: false, registerInstance: false,
       superviseIntervalSeconds: 1, monitorIntervalSeconds: 1, queueCacheIntervalSeconds: 1,
     });
     boss.on("error", (error) => console.error("pg-boss:", error.message));
@@ -99,37 +100,36 @@ const operations = {
   async dead_letters({ queue }) {
     if (!policies[queue].dead_letter_queue) return { jobs: [] };
     const letters = await boss.findJobs(deadLetters(queue), { limit: 1000 });
-    return { jobs: letters.map(({ data, sourceOutput }) => ({ job: data.job, payload: data.payload, error: sourceOutput?.message })) };
+    return { jobs: letters.map(({ data, sourceOutput }) => ({ job: data.job, payload: data.payload, error: sourceOutput?.message ?? sourceOutput?.value?.message })) };
   },
 
   async redrive({ queue, job }) {
     const [letter] = await boss.findJobs(deadLetters(queue), { data: { job } });
     if (!letter || !await boss.redrive(deadLetters(queue), { ids: [letter.id] })) throw new Refused(`no dead letter ${job}`);
-    const again = (await boss.findJobs(queue, { data: { job } })).sort((a, b) => b.createdOn - a.createdOn)[0];
-    ids.set(job, again.id);
-    await sql(...naming(again.id, job));
+    redriven.add(job);
     return {};
   },
 
   async status({ queue, job }) {
-    const found = await boss.getJobById(queue, ids.get(job) ?? uuid(job));
+    const found = await boss.getJobById(queue, await idOf(queue, job));
     if (!found) return { status: null };
     const { state, retryCount, output } = found;
     const status = { created: "pending", retry: "failed", active: "processing", completed: "completed", cancelled: "failed", failed: "failed" }[state];
     return {
       status, final: ["completed", "cancelled", "failed"].includes(state), retry_count: retryCount,
-      ...(status === "failed" && { error: state === "cancelled" ? "cancelled" : output?.message }),
+      ...(status === "failed" && { error: state === "cancelled" ? "cancelled" : (output?.message ?? output?.value?.message) }),
     };
   },
 
   async cancel({ queue, job }) {
-    const { affected } = await boss.cancel(queue, ids.get(job) ?? uuid(job));
+    const { affected } = await boss.cancel(queue, await idOf(queue, job));
     if (!affected) throw new Refused(`${job} does not wait`);
     return {};
   },
 
   async bye() {
-    if (role === "client") await sql(`DROP SCHEMA ${schema} CASCADE`);
+    const drop = () => sql(`DROP SCHEMA IF EXISTS ${schema} CASCADE`);
+    if (role === "client") await drop().catch(drop); // workers that are still at it can get in its way
     return {};
   },
 };
@@ -137,7 +137,7 @@ const operations = {
 // One delivery. pg-boss stops waiting for it when it expires or when the heartbeat finds that the job is no longer this worker's.
 async function handle(queue, jobs) {
   const invocation = `${process.pid}-${++invocations}`;
-  const names = await Promise.all(jobs.map((job) => (policies[queue].deduplication ? nameOf(job.id) : job.data.job)));
+  const names = await Promise.all(jobs.map((job) => (policies[queue].deduplication ? nameOf(job) : job.data.job)));
   const told = new Promise((resolve) => handlers.set(invocation, resolve));
   say({ event: "invoke", invocation, queue, jobs: jobs.map(({ data, retryCount }, i) => ({ job: names[i], attempt: retryCount + 1, payload: data.payload })) });
   const stopped = Promise.all(jobs.map(({ signal }) => new Promise((resolve) => signal.addEventListener("abort", resolve)))).then(() => null);
@@ -171,9 +171,14 @@ async function upsert(queue, key, data) {
     throw error;
   }
 }
-async function nameOf(id) {
+async function nameOf({ id, data }) {
   const [row] = await sql(`SELECT job FROM ${schema}.kew_names WHERE id = $1`, [id]);
-  return row.job;
+  return row?.job ?? data.job; // none: it was redriven
+}
+async function idOf(queue, job) {
+  if (!redriven.has(job)) return ids.get(job) ?? uuid(job);
+  const found = await boss.findJobs(queue, { data: { job } });
+  return found.sort((a, b) => b.createdOn - a.createdOn)[0]?.id ?? uuid(job);
 }
 
 process.on("uncaughtException", (error) => console.error(error));
@@ -189,4 +194,7 @@ createInterface({ input: process.stdin })
     }
     if (op === "bye") process.exit(0);
   })
-  .on("close", () => process.exit(0));
+  .on("close", () => { // the harness is gone
+    setTimeout(() => process.exit(0), 5000);
+    operations.bye().finally(() => process.exit(0));
+  });

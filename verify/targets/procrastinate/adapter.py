@@ -47,7 +47,7 @@ async def hello(m):
     schema = "kew_" + re.sub(r"\W", "_", os.path.basename(m["dir"].rstrip("/")).lower())
     host, port = m["server"].rsplit(":", 1)
     info = f"host={host} port={port} user={os.environ.get('PGUSER', 'postgres')} dbname={os.environ.get('PGDATABASE', 'postgres')}"
-    me.update(m, schema=schema, info=info)
+    me.update(m, schema=schema)
     async with await psycopg.AsyncConnection.connect(info) as db:    # whoever comes first makes the tables
         await db.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [schema])
         await db.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
@@ -55,7 +55,7 @@ async def hello(m):
         if (await (await db.execute("SELECT to_regclass('procrastinate_jobs')")).fetchone())[0] is None:
             await db.execute(SchemaManager.get_schema())
         version = (await (await db.execute("SHOW server_version")).fetchone())[0].split()[0]
-    connector = PsycopgConnector(conninfo=info, kwargs={"options": f"-c search_path={schema}"}, min_size=1, max_size=4)
+    connector = PsycopgConnector(conninfo=info, kwargs={"options": f"-c search_path={schema}"}, min_size=1, max_size=3)
     me["app"] = App(connector=connector, worker_defaults={
         "listen_notify": False, "fetch_job_polling_interval": POLL_S, "update_heartbeat_interval": 1,
         "stalled_worker_timeout": STALLED_S, "install_signal_handlers": False})
@@ -77,7 +77,7 @@ async def hello(m):
         "crash": {"is": "native", "recovers_ms": STALLED_S * 1000 + 4000, "note": "the documented periodic task that retries stalled jobs"},
         "dead_letters": {"is": "native", "note": "jobs whose status is failed stay in the table"},
         "deduplication": {"is": "native", "newest": False, "note": "queueing_lock and lock"},
-        "cancel": {"is": "native"}, "status": {"is": "native"},
+        "cancel": {"is": "native"}, "status": {"is": "native", "times": False, "note": "no errors are kept; retry_count from the job's attempts"},
         "attempt_number": {"is": "native", "note": "job.attempts + 1"}}}
 
 
@@ -138,8 +138,10 @@ async def enqueue(m):
 async def status(m):
     if m["job"] not in ids:
         return {"status": None}
-    now = STATUS[(await me["app"].job_manager.get_job_status_async(ids[m["job"]])).value]
-    return {"status": now, "final": now in ("completed", "failed")}
+    for job in await me["app"].job_manager.list_jobs_async(id=ids[m["job"]]):
+        now = STATUS[job.status]    # attempts counts those that have ended, or were lost
+        return {"status": now, "final": now in ("completed", "failed"),
+                "retry_count": job.attempts if now == "processing" else max(0, job.attempts - 1)}
 
 
 async def cancel(m):
@@ -155,7 +157,7 @@ async def dead_letters(m):
 
 async def clean():
     if me and me["role"] != "worker":
-        async with await psycopg.AsyncConnection.connect(me["info"]) as db:
+        async with me["app"].connector.pool.connection() as db:
             await db.execute(f"DROP SCHEMA IF EXISTS {me['schema']} CASCADE")
 
 
@@ -191,6 +193,7 @@ async def main():
             task = asyncio.create_task(serve(m))
             running.add(task)
             task.add_done_callback(running.discard)
+    await asyncio.sleep(1)    # nobody said goodbye: the workers go first
     await clean()
     os._exit(0)
 

@@ -209,7 +209,10 @@ async def main():
             else:
                 tasks.add(task := asyncio.create_task(answer(line)))
                 task.add_done_callback(tasks.discard)
-        me["over"].set()
+        try:  # The harness is gone.
+            await asyncio.wait_for(bye(None), 5)
+        finally:
+            me["over"].set()
 
     tasks.add(asyncio.create_task(read()))
     await me["over"].wait()

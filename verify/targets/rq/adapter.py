@@ -137,7 +137,8 @@ def status(line):
         return {"status": None}
     state = {"started": "processing", "finished": "completed", "failed": "failed", "stopped": "failed", "canceled": "failed"}
     now = state.get(job.get_status(refresh=False), "pending")
-    return {"status": now, "final": now in ("completed", "failed"), **({"error": error_of(job)} if now == "failed" else {})}
+    error = "cancelled" if job.is_canceled else error_of(job)
+    return {"status": now, "final": now in ("completed", "failed"), **({"error": error} if now == "failed" else {})}
 
 
 def bye(_):
@@ -170,7 +171,8 @@ def main():
     while True:
         for key, _ in selector.select():
             if key.fd == sys.stdin.fileno():
-                if not (data := os.read(key.fd, 2**20)):
+                if not (data := os.read(key.fd, 2**20)):  # The harness is gone.
+                    bye(None)
                     os._exit(0)
                 *lines, rest = (rest + data).split(b"\n")
                 for text in lines:

@@ -14,7 +14,7 @@ pub(super) fn see(seen: &Seen<'_>, read: &DeadLetters, spent: &mut Spent, notes:
             continue;
         };
         notes.exercised(INTACT);
-        let Some(what) = difference(entry, dead, seen.ledger.slack().clock_error_ms) else {
+        let Some(what) = difference(entry, dead, time_error_ms(seen)) else {
             continue;
         };
         if dead.told.insert(INTACT) {
@@ -25,16 +25,22 @@ pub(super) fn see(seen: &Seen<'_>, read: &DeadLetters, spent: &mut Spent, notes:
     }
 }
 
-/// In what `entry` differs from what is known, if it does. Times may differ by `clock_error_ms`.
-fn difference(entry: &DeadLetter, dead: &Dead, clock_error_ms: u64) -> Option<String> {
+/// By how much a kept time may differ from what was seen: seen from outside, by the way to the queue and back.
+fn time_error_ms(seen: &Seen<'_>) -> u64 {
+    let slack = seen.ledger.slack();
+    slack.clock_error_ms + if seen.ledger.header.inferred { slack.late_ms } else { 0 }
+}
+
+/// In what `entry` differs from what is known, if it does. Times may differ by `error_ms`.
+fn difference(entry: &DeadLetter, dead: &Dead, error_ms: u64) -> Option<String> {
     if entry.payload != dead.payload {
         return Some(format!("has the payload {}, not {}", entry.payload, dead.payload));
     }
-    let attempts = entry.attempts.as_ref().and_then(|kept| attempts_differ(kept, dead, clock_error_ms));
+    let attempts = entry.attempts.as_ref().and_then(|kept| attempts_differ(kept, dead, error_ms));
     attempts.or_else(|| last_error_differs(entry.error.as_deref()?, dead))
 }
 
-fn attempts_differ(kept: &[DeadAttempt], dead: &Dead, clock_error_ms: u64) -> Option<String> {
+fn attempts_differ(kept: &[DeadAttempt], dead: &Dead, error_ms: u64) -> Option<String> {
     if kept.len() != dead.attempts.len() {
         return Some(format!("tells of {} attempts, not of all {}", kept.len(), dead.attempts.len()));
     }
@@ -49,7 +55,7 @@ fn attempts_differ(kept: &[DeadAttempt], dead: &Dead, clock_error_ms: u64) -> Op
                 kept.attempt, kept.error,
             ));
         }
-        if had.ended_clock.is_some_and(|clock| clock_error_ms < clock.abs_diff(kept.ended_at)) {
+        if had.ended_clock.is_some_and(|clock| error_ms < clock.abs_diff(kept.ended_at)) {
             let clock = had.ended_clock.unwrap_or_default();
             return Some(format!(
                 "says that attempt {} ended at clock {}, but it was {clock}",

@@ -127,7 +127,7 @@ impl Spent {
                 by_word,
                 at: seen.event.at,
                 payload: live.payload.clone(),
-                attempts: attempts(live, it),
+                attempts: attempts(live, it, seen.ledger.header.inferred),
                 lines: live.lines_and(seen.line),
                 told: BTreeSet::new(),
             };
@@ -155,11 +155,16 @@ fn spends_the_last(seen: &Seen<'_>, it: &Settled, live: &Live) -> bool {
 }
 
 /// The attempts of `live`, with the end of the one that `it` settles.
-fn attempts(live: &Live, it: &Settled) -> Vec<Spending> {
+fn attempts(live: &Live, it: &Settled, inferred: bool) -> Vec<Spending> {
+    // Seen from outside, nobody knows when the queue gave a lost attempt up.
+    let known = |outcome, clock| (!inferred || outcome != AttemptOutcome::Lost).then_some(clock);
     let spending = |attempt: &crate::check::ledger::Attempt| match &attempt.end {
-        Some(end) => Spending { number: attempt.number, error: end.error.clone(), ended_clock: Some(end.clock) },
+        Some(end) => {
+            let ended_clock = known(end.outcome, end.clock);
+            Spending { number: attempt.number, error: end.error.clone(), ended_clock }
+        }
         None if attempt.number == it.attempt => {
-            Spending { number: attempt.number, error: it.error.clone(), ended_clock: Some(it.clock) }
+            Spending { number: attempt.number, error: it.error.clone(), ended_clock: known(it.outcome, it.clock) }
         }
         None => Spending { number: attempt.number, error: None, ended_clock: None },
     };
