@@ -2,7 +2,8 @@
 //!
 //! What is absent is reported as not offered and never held against the system.
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
 
 /// How a feature is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -18,20 +19,35 @@ pub enum Is {
 }
 
 /// One feature, with its parameters. Each parameter belongs to the features that docs/adapters.md names.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Declared")]
 pub struct Feature {
     /// How it is there.
     pub is: Is,
     /// What there is to know.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// `crash`: how long a dead worker's jobs may take to come back.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub recovers_ms: Option<u64>,
     /// What of it is missing: the parameters that are false.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
+}
+
+/// Written as it is declared, so that it can be read again.
+impl Serialize for Feature {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("is", &self.is)?;
+        if let Some(note) = &self.note {
+            map.serialize_entry("note", note)?;
+        }
+        if let Some(recovers_ms) = self.recovers_ms {
+            map.serialize_entry("recovers_ms", &recovers_ms)?;
+        }
+        for part in &self.without {
+            map.serialize_entry(part, &false)?;
+        }
+        map.end()
+    }
 }
 
 /// The forms that a declaration has in a line.
@@ -101,6 +117,15 @@ impl From<Declared> for Feature {
 }
 
 impl Feature {
+    /// What the system does itself, with all its parts.
+    pub const NATIVE: Self = Self { is: Is::Native, note: None, recovers_ms: None, without: Vec::new() };
+
+    /// The same without one of its parts: `Feature::NATIVE.without("jitter")`.
+    pub fn without(mut self, part: &str) -> Self {
+        self.without.push(part.to_owned());
+        self
+    }
+
     /// Whether the system or its adapter does it.
     pub fn is_there(&self) -> bool {
         self.is != Is::Absent
@@ -221,6 +246,14 @@ mod tests {
         assert_eq!(capabilities.offer("dedup/distinct"), Ok("deduplication"));
         assert_eq!(capabilities.offer("dedup/coalesce"), Err("deduplication"));
         assert_eq!(capabilities.offer("priority/order"), Err("priority"));
+    }
+
+    #[test]
+    fn what_is_written_can_be_read_again() {
+        let feature = Feature { note: Some("it polls".into()), ..Feature::NATIVE.without("jitter") };
+        let text = serde_json::to_string(&feature).expect("it is JSON");
+        assert_eq!(text, r#"{"is":"native","note":"it polls","jitter":false}"#);
+        assert_eq!(serde_json::from_str::<Feature>(&text).expect("it is a declaration"), feature);
     }
 
     #[test]

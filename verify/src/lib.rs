@@ -6,7 +6,11 @@
 //! `run` does it for the whole library. Nothing here knows Kew's own runtime.
 
 pub mod capability;
+pub mod conformance;
+pub mod honesty;
 pub mod known;
+pub mod local;
+pub mod memory;
 pub mod protocol;
 pub mod result;
 pub mod target;
@@ -30,9 +34,21 @@ pub use link::Error;
 pub use run::{Options, Progress, Verified};
 
 use fleet::System;
+use local::Queue;
 use target::Target;
 
 /// Verifies the system that `target` speaks for. Call it on a tokio runtime with several threads.
 pub async fn verify(target: &Target, options: &Options, tell: &(dyn Fn(Progress) + Sync)) -> Result<Verified, Error> {
     run::verify(&target.name, &System::Target(Arc::new(target.clone())), options, tell).await
+}
+
+/// Verifies a queue in this process. `make` is called where one begins to be used. Call it on a tokio runtime with several
+/// threads, or use [`conformance!`] in a test.
+pub async fn verify_local<Q: Queue>(
+    make: impl Fn() -> Q + Send + Sync + 'static,
+    options: &Options,
+    tell: &(dyn Fn(Progress) + Sync),
+) -> Result<Verified, Error> {
+    let start = move |line| drop(tokio::spawn(local::serve(Arc::new(make()), line)));
+    run::verify("local", &System::Local(Arc::new(start)), options, tell).await
 }

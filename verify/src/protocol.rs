@@ -250,7 +250,7 @@ pub enum Why {
 }
 
 /// The answer to `hello`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
     /// The system's own name.
@@ -267,6 +267,13 @@ pub struct About {
     pub capabilities: Capabilities,
 }
 
+impl About {
+    /// A system that stands on nothing else and can do nothing yet.
+    pub fn new(system: &str, version: &str, capabilities: Capabilities) -> Self {
+        Self { system: system.into(), version: version.into(), backend: None, quantum_ms: ten(), capabilities }
+    }
+}
+
 fn ten() -> u64 {
     10
 }
@@ -280,7 +287,7 @@ impl About {
 }
 
 /// The answer to `configure`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Configured {
     /// What of the policy is really in force otherwise than asked for.
@@ -289,7 +296,7 @@ pub struct Configured {
 }
 
 /// The fields of a policy that are in force otherwise than asked for.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are those of `Policy`")]
 pub struct Applied {
@@ -317,7 +324,7 @@ impl Applied {
 }
 
 /// The answer to `enqueue`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enqueued {
     /// The job that was there already, if it made none.
@@ -326,7 +333,7 @@ pub struct Enqueued {
 }
 
 /// The answer to `dead_letters`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dead {
     /// All of them.
@@ -334,7 +341,7 @@ pub struct Dead {
 }
 
 /// One dead letter.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeadJob {
     /// The job.
@@ -350,7 +357,7 @@ pub struct DeadJob {
 }
 
 /// The answer to `status`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standing {
     /// Absent when there is no such job.

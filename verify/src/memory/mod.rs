@@ -1,0 +1,143 @@
+//! A queue in memory that keeps every clause which can be kept in one process: the harness's own control. It follows
+//! docs/clauses.md alone, knows neither Kew's runtime nor the checkers, and is no queue to use: what it holds is gone with
+//! the process.
+//!
+//! `room` holds the queues of one play, which share their slots. `accept` takes jobs in, `offer` tells what may be
+//! delivered, `deliver` delivers it, `settle` works out what follows, `operate` is what clients read and operators do.
+//! Every way in which it can be made to break a promise is a [`Lie`], told at one place each.
+
+mod accept;
+mod clock;
+mod deliver;
+mod lies;
+mod offer;
+mod operate;
+mod room;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::task::AbortHandle;
+
+pub use lies::Lie;
+
+use crate::capability::{Capabilities, Feature};
+use crate::local::{Handler, Queue, Setup};
+use crate::protocol::{About, Applied, DeadJob, Enqueued, Job, Standing, Which};
+use deliver::Group;
+
+/// The queue, honest or with one lie.
+#[derive(Default)]
+pub struct Memory {
+    lie: Option<Lie>,
+    groups: Mutex<BTreeMap<String, Open>>,
+}
+
+/// The queues of one play, and the task that gives their deliveries.
+struct Open {
+    group: Arc<Group>,
+    dispatch: AbortHandle,
+}
+
+impl Memory {
+    /// The honest queue.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A queue that lies in one way.
+    pub fn lying(lie: Lie) -> Self {
+        Self { lie: Some(lie), groups: Mutex::default() }
+    }
+
+    /// The group that a queue is in.
+    fn group(&self, queue: &str) -> Result<Arc<Group>, String> {
+        let groups = self.groups.lock().expect("nobody panics with it");
+        let open = groups.get(play_of(queue)).ok_or_else(|| format!("there is no queue {queue}"))?;
+        Ok(Arc::clone(&open.group))
+    }
+
+    /// The same, which is made if it is not there.
+    fn enter(&self, queue: &str) -> Arc<Group> {
+        let mut groups = self.groups.lock().expect("nobody panics with it");
+        let open = groups.entry(play_of(queue).to_owned()).or_insert_with(|| {
+            let group = Arc::new(Group::new(self.lie));
+            let dispatch = tokio::spawn(deliver::dispatch(Arc::clone(&group))).abort_handle();
+            Open { group, dispatch }
+        });
+        Arc::clone(&open.group)
+    }
+}
+
+/// What the names of one play's queues begin with: those share their slots.
+fn play_of(queue: &str) -> &str {
+    queue.split('-').next().unwrap_or(queue)
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        for open in self.groups.lock().expect("nobody panics with it").values() {
+            open.dispatch.abort();
+        }
+    }
+}
+
+impl Queue for Memory {
+    fn about(&self) -> About {
+        let capabilities = Capabilities {
+            attempts: Feature::NATIVE,
+            infinite_attempts: Feature::NATIVE,
+            exponential_backoff: Feature::NATIVE,
+            timeout: Feature::NATIVE,
+            dead_letters: Feature::NATIVE,
+            redrive: Feature::NATIVE,
+            rate_limit: Feature::NATIVE,
+            batch: Feature::NATIVE,
+            deduplication: Feature::NATIVE,
+            idempotency_key: Feature::NATIVE,
+            priority: Feature::NATIVE,
+            schedule: Feature::NATIVE,
+            cancel: Feature::NATIVE,
+            pause: Feature::NATIVE,
+            status: Feature::NATIVE,
+            attempt_number: Feature::NATIVE,
+            ..Capabilities::default()
+        };
+        About { quantum_ms: 1, ..About::new("memory", env!("CARGO_PKG_VERSION"), capabilities) }
+    }
+
+    async fn configure(&self, setup: Setup, handler: Handler) -> Result<Applied, String> {
+        self.enter(&setup.queue).change(|room, _| room.open(setup, handler));
+        Ok(Applied::default())
+    }
+
+    async fn enqueue(&self, job: Job) -> Result<Enqueued, String> {
+        let group = self.group(&job.queue)?;
+        group.change(|room, now| room.accept(job, now)).map(|job| Enqueued { job })
+    }
+
+    async fn dead_letters(&self, queue: String) -> Result<Vec<DeadJob>, String> {
+        self.group(&queue)?.change(|room, _| room.dead_letters(&queue))
+    }
+
+    async fn status(&self, job: Which) -> Result<Standing, String> {
+        self.group(&job.queue)?.change(|room, now| room.status(&job, now))
+    }
+
+    async fn redrive(&self, job: Which) -> Result<(), String> {
+        self.group(&job.queue)?.change(|room, now| room.redrive(&job, now))
+    }
+
+    async fn cancel(&self, job: Which) -> Result<(), String> {
+        self.group(&job.queue)?.change(|room, now| room.cancel(&job, now))
+    }
+
+    async fn pause(&self, queue: String) -> Result<(), String> {
+        self.group(&queue)?.change(|room, _| room.pause(&queue, true))
+    }
+
+    async fn resume(&self, queue: String) -> Result<(), String> {
+        self.group(&queue)?.change(|room, _| room.pause(&queue, false))
+    }
+}
