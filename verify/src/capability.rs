@@ -86,6 +86,8 @@ struct Full {
     times: bool,
     #[serde(default = "yes")]
     keeps: bool,
+    #[serde(default = "yes")]
+    aging: bool,
 }
 
 fn yes() -> bool {
@@ -110,6 +112,7 @@ impl From<Declared> for Feature {
             ("follow_up", full.follow_up),
             ("times", full.times),
             ("keeps", full.keeps),
+            ("aging", full.aging),
         ];
         let without = parameters.into_iter().filter(|(_, there)| !there).map(|(name, _)| name.to_owned());
         Self { is: full.is, note: full.note, recovers_ms: full.recovers_ms, without: without.collect() }
@@ -215,6 +218,7 @@ impl Capabilities {
             "dedup/coalesce" | "dedup/last-write" => need("deduplication", self.deduplication.has("newest")),
             "dedup/one-running" => need("deduplication", self.deduplication.has("one_running")),
             "dedup/follow-up" => need("deduplication", self.deduplication.has("follow_up")),
+            "priority/aging" => need("priority", self.priority.has("aging")),
             "status/monotonic" | "status/final" => need("status", self.status.has("times")),
             "status/durable" if self.status.is_there() => need("server", self.server.is_there()),
             "schedule/stored-once" | "retry/caused" => Err("what only the queue itself can tell"),

@@ -7,6 +7,7 @@ use kew_spec::queues::{Attempts, Backoff, Policy, Queues};
 use kew_spec::scenario::{Act, FaultKind, OpAct, Scenario};
 
 use crate::protocol::About;
+use crate::scenarios;
 
 /// No interval of a policy is shorter than this in real time, whatever the system can tell apart: a busy machine's
 /// scheduler alone takes tens of milliseconds at times.
@@ -17,6 +18,9 @@ const QUANTA_MIN: u64 = 5;
 
 /// The longest that a scenario may play, faults and all, before it drains.
 const LENGTH_MS_MAX: u64 = 25_000;
+
+/// The same of a scenario that states real times, and is short but for what takes long by its nature.
+const REAL_LENGTH_MS_MAX: u64 = 65_000;
 
 /// The most jobs of one scenario: a test of promises, not of throughput.
 const JOBS_MAX: usize = 600;
@@ -63,6 +67,10 @@ pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fi
         .map(|(name, policy)| (name.to_owned(), offered(policy, about)))
         .collect();
     needs(scenario, &policies, about)?;
+    let offers = |clause: &String| can.offer(clause).is_ok();
+    if !scenario.exercises.is_empty() && !scenario.exercises.iter().any(offers) {
+        return Err(format!("it is about {}, which is not offered", scenario.exercises.join(", ")));
+    }
     if !can.timeout.is_there() && acts(scenario).any(|(_, act)| act == Act::Hang) {
         return Err("a handler hangs, and there is no timeout".into());
     }
@@ -75,10 +83,11 @@ pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fi
     if JOBS_MAX < jobs {
         return Err(format!("{jobs} jobs are too many for real time"));
     }
-    let scale = scale(scenario, &policies, about.quantum_ms);
+    let real = scenarios::are_real(&scenario.name);
+    let scale = scale(scenario, &policies, about.quantum_ms).min(if real { 1.0 } else { f64::MAX });
     let scaled = scaled(scenario, scale);
     let policies: Queues = policies.iter().map(|(name, policy)| (name.to_owned(), policed(policy, scale))).collect();
-    if LENGTH_MS_MAX < scaled.length_ms() {
+    if (if real { REAL_LENGTH_MS_MAX } else { LENGTH_MS_MAX }) < scaled.length_ms() {
         return Err(format!("it would take {} s", scaled.length_ms() / 1_000));
     }
     close_calls(&scaled, &policies)?;

@@ -86,7 +86,11 @@ impl Ahead {
                     }
                 }
                 What::Finished(it) => {
-                    ahead.ends.insert(it.delivery.clone().unwrap_or_default(), (index, event.at));
+                    let delivery = it.delivery.clone().unwrap_or_default();
+                    if ahead.ends.contains_key(&delivery) {
+                        continue; // It was stopped, and answers late.
+                    }
+                    ahead.ends.insert(delivery, (index, event.at));
                     let done = it.jobs.iter().filter(|ended| ended.outcome == AttemptOutcome::Completed);
                     ahead.completed.extend(done.map(|ended| ended.job.clone()));
                 }
@@ -457,7 +461,10 @@ impl Inference<'_> {
             let delivery = it.delivery.as_deref().unwrap_or_default();
             let place = job.attempts.iter().rposition(|attempt| attempt.delivery == delivery);
             let stale = place.is_none_or(|place| place + 1 != job.attempts.len() || job.attempts[place].ended);
-            let overdue = job.attempts.last().is_some_and(|last| last.lease_until < self.clock(at))
+            // What the system itself has stopped is no late answer.
+            let own_word = matches!(ended.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
+            let overdue = own_word
+                && job.attempts.last().is_some_and(|last| last.lease_until < self.clock(at))
                 && Ahead::next(self.ahead.starts.get(&ended.job), index).is_some();
             if stale || overdue || job.over.is_some() {
                 let number = place.map_or(ended.attempt, |place| place as u32 + 1);

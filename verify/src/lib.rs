@@ -13,6 +13,7 @@ pub mod local;
 pub mod memory;
 pub mod protocol;
 pub mod result;
+pub mod scenarios;
 pub mod target;
 
 mod fit;

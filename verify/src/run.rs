@@ -20,6 +20,7 @@ use crate::link::Error;
 use crate::play::{Played, play};
 use crate::probe::Probe;
 use crate::protocol::About;
+use crate::scenarios;
 use crate::result::{Cell, ClauseResult, Rate, Shown, Skipped, VERSION, Verification};
 
 /// How many plays without strikes go on side by side on the shared processes.
@@ -189,7 +190,8 @@ async fn end(mut fleet: Arc<Fleet>) {
 
 /// What fits, the longest first, and what does not.
 fn parts(system: &System, about: &About, options: &Options) -> (Vec<Part>, Vec<Skipped>) {
-    let scenarios = options.scenarios.clone().unwrap_or_else(library);
+    let all = || library().into_iter().chain(scenarios::all()).collect();
+    let scenarios: Vec<_> = options.scenarios.clone().unwrap_or_else(all);
     let (mut parts, mut skipped) = (Vec::new(), Vec::new());
     for scenario in scenarios {
         let about_it = scenario.exercises.is_empty() || scenario.exercises.iter().any(|clause| options.wants(clause));

@@ -24,9 +24,14 @@ async fn an_honest_queue_keeps_all_that_it_offers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_lie_is_named() {
-    let told = honesty::tell(Lie::ALL, &|told| {
+    let told = honesty::tell(&lies(), &|told| {
         eprintln!("{} {:?} {} ms {:?} {:?}", told.lie.name(), told.named, told.verified.result.wall_ms, told.verified.result.played.len(), told.says);
     }).await.expect("the queue answers");
     let missed: Vec<_> = told.iter().filter(|told| !told.is_caught()).map(|told| told.lie.name()).collect();
     assert!(missed.is_empty(), "{missed:?}");
+}
+
+fn lies() -> Vec<Lie> {
+    let only = std::env::var("LIES").unwrap_or_default();
+    Lie::ALL.iter().copied().filter(|lie| only.is_empty() || only.split(',').any(|name| name == lie.name())).collect()
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::calm::Calm;
 use super::waiting::Line;
 use crate::history::{Accepted, AttemptOutcome, Event, Granted, Header, How, Processor, Settled, Slack, Then, What};
-use crate::queues::{Policy, Queues};
+use crate::queues::{Backoff, Policy, Queues};
 
 /// The bookkeeping of one history.
 pub(super) struct Ledger {
@@ -390,6 +390,35 @@ impl Ledger {
         let due = self.calm.at(live.ready_clock);
         let resumed = self.resumed_at.get(&live.queue).copied().unwrap_or(0);
         due.max(live.waits_from).max(resumed)
+    }
+
+    /// By how much later than `ready_clock` the waiting `live` may really be due: what jitter may have added to its
+    /// backoff, where the queue does not say when a retry is due.
+    pub(super) fn unsure_ms(&self, live: &Live) -> u64 {
+        let retried = u32::try_from(live.attempts.len()).unwrap_or(u32::MAX);
+        if !self.header.inferred || retried == 0 {
+            return 0;
+        }
+        match self.policy(&live.queue).map(|policy| &policy.backoff) {
+            Some(Backoff::Exponential(it)) => it.delay_max_ms(retried) - it.base_ms(retried),
+            _ => 0,
+        }
+    }
+
+    /// The jobs that surely wait in `queue` and are due at `clock`, with the clock each is due at.
+    pub(super) fn surely_due<'a>(&'a self, queue: &str, clock: u64) -> impl Iterator<Item = (u64, &'a str, &'a Live)> {
+        let jobs = self.line(queue).into_iter().flat_map(Line::jobs);
+        let jobs = jobs.take_while(move |(due, _)| *due <= clock);
+        let known = jobs.filter_map(|(due, job)| Some((due, job, self.live.get(job)?)));
+        known.filter(move |(due, _, live)| due + self.unsure_ms(live) <= clock)
+    }
+
+    /// How many these are.
+    pub(super) fn count_due(&self, queue: &str, clock: u64) -> usize {
+        if self.header.inferred {
+            return self.surely_due(queue, clock).count();
+        }
+        self.line(queue).map_or(0, |line| line.due(clock))
     }
 
     fn enter(&mut self, job: &str, live: Live) {

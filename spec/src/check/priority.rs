@@ -104,13 +104,15 @@ impl Priority {
             return;
         };
         let heads = line.jobs().take(granted.len() + HEADS_MAX);
+        let error_ms = ledger.slack().clock_error_ms;
         let left = heads.filter(|(_, job)| !granted.contains(job)).find_map(|(due, job)| {
             let live = ledger.live.get(job)?;
-            (policy.batch.is_none() || live.attempts.is_empty()).then_some((due, job, live))
+            let ordered = policy.batch.is_none() || live.attempts.is_empty();
+            let passed_over = due + ledger.unsure_ms(live) + error_ms < newest.ready_clock;
+            (ordered && passed_over).then_some((due, job, live))
         });
         let Some((due, job, live)) = left else { return };
-        let passed_over = due + ledger.slack().clock_error_ms < newest.ready_clock;
-        if passed_over && self.is_news(&it.queue, job) {
+        if self.is_news(&it.queue, job) {
             let says = format!(
                 "{} of {} waits since clock {}, {job} since clock {due}, but {} was delivered first",
                 lease.job, it.queue, newest.ready_clock, lease.job
@@ -139,17 +141,18 @@ impl Priority {
         clock: u64,
     ) -> Option<Contender<'a>> {
         let surely = clock.saturating_sub(ledger.slack().clock_error_ms);
-        let line = ledger.line(queue).filter(|_| !ledger.paused.contains(queue))?;
-        let (due, job) = line.head(surely)?;
+        if ledger.paused.contains(queue) {
+            return None;
+        }
+        let (due, job, live) = ledger.surely_due(queue, surely).next()?;
         if let Some(limit) = &policy.rate_limit {
             let room = self.windows.get(queue).is_none_or(|window| window.has_room(limit, surely));
             (room && policy.batch.is_none()).then_some(())?;
         }
         if let Some((batch, wait_ms)) = policy.batch.as_ref().and_then(|batch| Some((batch, batch.wait_ms?))) {
-            let full = batch.size as usize <= line.due(surely);
+            let full = batch.size as usize <= ledger.count_due(queue, surely);
             (full || wait_ms <= surely - due).then_some(())?;
         }
-        let live = ledger.live.get(job)?;
         Some(Contender { queue, job, live, base: policy.priority, level: policy.priority.level_after(surely - due) })
     }
 }

@@ -134,7 +134,7 @@ fn slack_ms(ledger: &Ledger) -> u64 {
 /// Whether the next delivery waits for nothing but its allowance. With batches that is sure only of a full one; on a
 /// schedule it never is.
 fn has_backlog(ledger: &Ledger, queue: &str, policy: &Policy) -> bool {
-    let waiting = ledger.line(queue).map_or(0, |line| line.due(ledger.clock));
+    let waiting = ledger.count_due(queue, ledger.clock);
     let enough = policy.batch_size_max() as usize <= waiting;
     enough && policy.schedule.is_none() && !ledger.paused.contains(queue)
 }

@@ -22,11 +22,6 @@ impl Line {
         self.ready.iter().chain(&self.later).map(|(clock, job)| (*clock, job.as_str()))
     }
 
-    /// The job that waits longest among those due at `clock`.
-    pub(super) fn head(&self, clock: u64) -> Option<(u64, &str)> {
-        self.jobs().next().filter(|(due, _)| *due <= clock)
-    }
-
     /// How many are due at `clock`, the time as last read or a later one.
     pub(super) fn due(&self, clock: u64) -> usize {
         let later = self.later.range(..(clock.saturating_add(1), String::new()));

@@ -102,20 +102,21 @@ impl Room {
         let delivered: Vec<_> = jobs.iter().filter_map(|job| self.hand_over(job, now)).collect();
         let mut given = Vec::new();
         if self.lies(Lie::EmptyBatch) && batches {
-            given.push(self.call(&handler, queue, Vec::new(), timeout_ms));
+            given.push(self.call(&handler, Vec::new(), timeout_ms));
         }
         if self.lies(Lie::ClaimedTwice) {
-            given.push(self.call(&handler, queue, delivered.clone(), timeout_ms));
+            given.push(self.call(&handler, delivered.clone(), timeout_ms));
         }
-        given.push(self.call(&handler, queue, delivered, timeout_ms));
+        given.push(self.call(&handler, delivered, timeout_ms));
+        self.leave_rest(queue, now);
         given
     }
 
     /// A delivery begins.
-    fn call(&mut self, handler: &Handler, queue: &str, jobs: Vec<Delivered>, timeout_ms: u64) -> Given {
+    fn call(&mut self, handler: &Handler, jobs: Vec<Delivered>, timeout_ms: u64) -> Given {
         let (delivery, (stop, stopped)) = (self.number(), oneshot::channel());
         let names = jobs.iter().map(|it| it.job.clone()).collect();
-        self.running.insert(delivery, Delivery { queue: queue.to_owned(), jobs: names, stop: Some(stop) });
+        self.running.insert(delivery, Delivery { jobs: names, stop: Some(stop) });
         Given { delivery, running: handler.start(jobs), timeout_ms, stop: stopped }
     }
 
@@ -129,6 +130,18 @@ impl Room {
         let attempt = job.attempts.len() as u32;
         let attempt = if lie == Some(Lie::ToldFromZero) { attempt - 1 } else { attempt };
         Some(Delivered { job: name.to_owned(), attempt: Some(attempt), payload: job.payload.clone() })
+    }
+
+    /// Under one lie a run ends with its first batch, and leaves the rest to the next tick.
+    fn leave_rest(&mut self, queue: &str, now: u64) {
+        let tick = self.ready_ms(queue, now);
+        let Some(lane) = self.lanes.get_mut(queue).filter(|lane| lane.policy.schedule.is_some()) else { return };
+        if self.lie != Some(Lie::TickLeavesSome) {
+            return;
+        }
+        for job in lane.jobs.values_mut().filter(|job| job.waits()) {
+            job.stage = Stage::Waiting { due_ms: tick };
+        }
     }
 
     /// Under one lie a batch takes a job of another queue along.

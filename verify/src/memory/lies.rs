@@ -82,7 +82,7 @@ lies! {
 
     BetweenTicks "between-ticks" breaks ["schedule/on-tick"]: "deliveries come between ticks";
     TickMissed "tick-missed" breaks ["schedule/every-tick"]: "ticks are missed";
-    TickLeavesSome "tick-leaves-some" breaks ["schedule/drains"]: "a run takes half of what waits at a time";
+    TickLeavesSome "tick-leaves-some" breaks ["schedule/drains"]: "a run takes one batch and leaves the rest to the next tick";
     OneRunPerTick "one-run-per-tick" breaks ["schedule/catch-up"]: "ticks that were missed are caught up one by one";
 
     PriorityInverted "priority-inverted" breaks ["priority/order"]: "the least urgent queue goes first";

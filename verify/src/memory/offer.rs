@@ -86,7 +86,6 @@ impl Room {
         };
         let take = match self.lie {
             Some(Lie::BatchTooLarge) if 1 < size => due.min(size + 1),
-            Some(Lie::TickLeavesSome) if lane.policy.schedule.is_some() => due.div_ceil(2).min(size),
             Some(Lie::OneRunPerTick) if lane.policy.schedule.is_some() => {
                 waiting.partition_point(|(due_ms, ..)| *due_ms == since_ms).min(size)
             }

@@ -82,7 +82,6 @@ pub(super) struct Dead {
 
 /// A delivery at work.
 pub(super) struct Delivery {
-    pub(super) queue: String,
     pub(super) jobs: Vec<String>,
     /// Stops its handler.
     pub(super) stop: Option<oneshot::Sender<()>>,

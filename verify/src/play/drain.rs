@@ -164,6 +164,7 @@ pub(super) async fn read_status(stage: &Stage, job: &str, progress: &Progress) -
 /// What a system does not tell is filled in from what was seen, where no clause will be judged by it.
 fn row(stage: &Stage, it: Standing, progress: &Progress) -> Option<Row> {
     let now = stage.recorder.epoch_ms() + stage.recorder.now_ms();
+    let times = stage.about.capabilities.status.has("times");
     Some(Row {
         status: it.status?,
         retry_count: it.retry_count.unwrap_or_else(|| progress.deliveries.saturating_sub(1)),
@@ -171,7 +172,7 @@ fn row(stage: &Stage, it: Standing, progress: &Progress) -> Option<Row> {
         error: it.error,
         created_at: it.created_at.unwrap_or(now),
         updated_at: it.updated_at.unwrap_or(now),
-        completed_at: it.completed_at.or_else(|| it.is_final.then_some(now)),
+        completed_at: it.completed_at.or_else(|| (it.is_final && !times).then_some(now)),
         is_final: it.is_final,
         dead_letter_queue: it.dead_letter_queue,
     })

@@ -115,7 +115,10 @@ fn result(part: &Part) -> JobResult {
 fn end(stage: &Stage, delivery: &str, queue: &str, parts: &[Part]) -> bool {
     let mut known = stage.lock();
     let Some(running) = known.open.remove(delivery) else {
-        return known.stopped.remove(delivery); // Stopped by the system, but going on: its answer comes late.
+        // Stopped by the system, but going on: its answer comes late, and without an effect.
+        let Some(worker) = known.stopped.remove(delivery) else { return false };
+        stage.recorder.see(finished(worker, delivery, parts));
+        return true;
     };
     for part in parts.iter().filter(|part| part.behaviour.act == Act::Succeed) {
         known.jobs.entry(part.job.clone()).or_default().completed = true;
@@ -131,24 +134,25 @@ fn end(stage: &Stage, delivery: &str, queue: &str, parts: &[Part]) -> bool {
             applied: true,
         });
     }
+    stage.recorder.see(finished(running.worker, delivery, parts));
+    true
+}
+
+/// What a handler says at its end.
+fn finished(worker: usize, delivery: &str, parts: &[Part]) -> Finished {
     let jobs = parts.iter().map(|part| {
         let error = error_of(part);
         let outcome = if error.is_some() { AttemptOutcome::Failed } else { AttemptOutcome::Completed };
         Ended { job: part.job.clone(), attempt: part.attempt, outcome, error }
     });
-    stage.recorder.see(Finished {
-        processor: processor(running.worker),
-        delivery: Some(delivery.to_owned()),
-        jobs: jobs.collect(),
-    });
-    true
+    Finished { processor: processor(worker), delivery: Some(delivery.to_owned()), jobs: jobs.collect() }
 }
 
 /// The system has ended a handler.
 fn stopped(stage: &Stage, delivery: &str, why: Why) {
     let mut known = stage.lock();
     let Some(running) = known.open.remove(delivery) else { return };
-    known.stopped.insert(delivery.to_owned());
+    known.stopped.insert(delivery.to_owned(), running.worker);
     drop(known);
     let outcome = match why {
         Why::Timeout => AttemptOutcome::TimedOut,

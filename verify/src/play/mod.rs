@@ -59,8 +59,8 @@ struct Seen {
     jobs: BTreeMap<String, Progress>,
     /// Open deliveries: the worker and the jobs with their attempts.
     open: BTreeMap<String, Running>,
-    /// Deliveries that the system has stopped, and whose handler goes on.
-    stopped: BTreeSet<String>,
+    /// Deliveries that the system has stopped, and whose handler goes on, on which worker.
+    stopped: BTreeMap<String, usize>,
     /// Workers that stand still.
     paused: BTreeSet<usize>,
     /// Queues under a pause.

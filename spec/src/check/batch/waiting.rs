@@ -71,7 +71,7 @@ impl Waiting {
             let Some((size, _)) = bounds(policy) else {
                 continue;
             };
-            let due = ledger.line(queue).map_or(0, |line| line.due(ledger.clock));
+            let due = ledger.count_due(queue, ledger.clock);
             if size <= due && !ledger.paused.contains(queue) {
                 let (at, line) = (self.at, self.line);
                 let begin = Full { since: at, since_line: line, idle_since: at, told: false };
@@ -152,7 +152,7 @@ impl Waiting {
 
 /// How long `live` has waited until `at` with nothing but others of its batch to wait for.
 fn calm_wait(ledger: &Ledger, live: &Live, at: u64) -> u64 {
-    let since = ledger.deliverable_at(live);
+    let since = ledger.deliverable_at(live) + ledger.unsure_ms(live);
     if since < at { ledger.calm.between(since, at) } else { 0 }
 }
 
