@@ -24,6 +24,8 @@ pub(super) struct Ledger {
     pub(super) open_ops: BTreeMap<u64, (u64, What)>,
     /// Deliveries of which some job is still leased.
     pub(super) deliveries: BTreeMap<String, Delivery>,
+    /// When a delivery of each queue last ended, on the player's clock.
+    pub(super) delivered_at: BTreeMap<String, u64>,
     /// What waits in each queue.
     pub(super) lines: BTreeMap<String, Line>,
     /// Queues under a pause.
@@ -172,6 +174,7 @@ impl Ledger {
             ended: BTreeMap::new(),
             open_ops: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            delivered_at: BTreeMap::new(),
             lines: BTreeMap::new(),
             paused: BTreeSet::new(),
             resumed_at: BTreeMap::new(),
@@ -357,8 +360,9 @@ impl Ledger {
         let Some(open) = self.deliveries.get_mut(delivery) else { return };
         open.open.remove(job);
         if open.open.is_empty() {
-            let processor = open.processor.clone();
+            let Delivery { queue, processor, .. } = open.clone();
             self.deliveries.remove(delivery);
+            self.delivered_at.insert(queue, at);
             self.processors.give_up(&processor, delivery);
             self.update_slot(at);
         }
