@@ -1,14 +1,13 @@
 //! Clauses of the family `rate`: a limited queue never starts more jobs in a window than it may, and under backlog it
 //! uses what it may.
 //!
-//! A start is the queue's grant of one job, on the queue's clock. Where only handlers can be seen it is theirs, on the
-//! player's clock, and the window is shorter by the player's slack.
+//! A start is the queue's grant of one job, on the queue's clock.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::ledger::Ledger;
 use super::{Family, Seen};
-use crate::history::{Sight, What};
+use crate::history::{Granted, What};
 use crate::queues::{Policy, RateLimit};
 use crate::verdict::Notes;
 
@@ -30,16 +29,8 @@ pub(super) struct Rate {
 impl Family for Rate {
     fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         self.follow_backlog(seen, notes);
-        let sees_queue = seen.ledger.header.sees(Sight::Queue);
         match &seen.event.what {
-            What::Granted(it) if sees_queue => {
-                let jobs = it.jobs.iter().map(|lease| lease.job.as_str());
-                self.start(seen, &it.queue, it.clock, jobs, notes);
-            }
-            What::Started(it) if !sees_queue => {
-                let jobs = it.jobs.iter().map(|given| given.job.as_str());
-                self.start(seen, &it.queue, seen.event.at, jobs, notes);
-            }
+            What::Granted(it) => self.start(seen, it, notes),
             What::Drained(_) => self.end_stretches(seen.ledger, notes),
             _ => {}
         }
@@ -52,24 +43,17 @@ impl Family for Rate {
 }
 
 impl Rate {
-    fn start<'a>(
-        &mut self,
-        seen: &Seen<'_>,
-        queue: &str,
-        clock: u64,
-        jobs: impl Iterator<Item = &'a str>,
-        notes: &mut Notes,
-    ) {
-        let policy = seen.ledger.policy(queue);
+    fn start(&mut self, seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
+        let policy = seen.ledger.policy(&it.queue);
         let Some(limit) = policy.and_then(|policy| policy.rate_limit.as_ref()) else {
             return;
         };
-        let slack = slack_ms(seen.ledger);
-        let window = self.windows.entry(queue.to_owned()).or_default();
-        for job in jobs {
-            window.judge(queue, limit, slack, Start { clock, line: seen.line }, job, notes);
-            window.add(limit, clock, seen.line);
-            if let Some(stretch) = self.stretches.get_mut(queue) {
+        let slack = seen.ledger.slack().clock_error_ms;
+        let window = self.windows.entry(it.queue.clone()).or_default();
+        for lease in &it.jobs {
+            window.judge(&it.queue, limit, slack, Start { clock: it.clock, line: seen.line }, &lease.job, notes);
+            window.add(limit, it.clock, seen.line);
+            if let Some(stretch) = self.stretches.get_mut(&it.queue) {
                 stretch.starts += 1;
             }
         }
@@ -117,13 +101,6 @@ impl Rate {
         };
         stretch.judge(ledger, queue, limit, policy.batch_size_max(), notes)
     }
-}
-
-/// How much shorter than stated a window may look to this player.
-fn slack_ms(ledger: &Ledger) -> u64 {
-    let slack = ledger.slack();
-    let late_ms = if ledger.header.sees(Sight::Queue) { 0 } else { slack.late_ms };
-    slack.clock_error_ms + late_ms
 }
 
 /// Whether the next delivery waits for nothing but its allowance. With batches that is sure only of a full one; on a
