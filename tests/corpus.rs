@@ -52,6 +52,17 @@ fn a_capsule_plays_the_run_that_it_was_written_from() {
 }
 
 #[test]
+fn a_capsule_is_played_for_its_history_and_its_page() {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let (history, page) = (folder.path().join("run.jsonl"), folder.path().join("run.html"));
+    let capsule = &corpus()[0];
+    let output = kew(&["replay", text(capsule), "--history", text(&history), "--report", text(&page)]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(kew(&["check", text(&history)]).status.code(), Some(0));
+    assert!(fs::read_to_string(&page).expect("the page is there").contains("kew replay"));
+}
+
+#[test]
 fn a_run_that_breaks_is_shrunk_to_what_it_takes() {
     let folder = tempfile::tempdir().expect("there is room for a folder");
     let capsule = folder.path().join("least.capsule");

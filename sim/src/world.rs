@@ -34,8 +34,9 @@ pub(crate) fn play(plan: &Plan) -> Result<Run, Error> {
         done = sim.step().map_err(|error| Error::Host { reason: error.to_string() })?;
     }
     let simulated_ms = sim.elapsed().as_millis() as u64;
-    drop(sim);
+    // Before the world goes: handlers that go with it would end at a time that is none.
     let (history, hash) = recorder.finish();
+    drop(sim);
     Ok(Run { header: header(plan), history, hash, simulated_ms, faults: faults.count(), drain: drain.get() })
 }
 

@@ -1,6 +1,7 @@
 //! Every clause's checker on hand-written histories: `histories/<family>/<clause>.kept.jsonl` must keep the clause and
 //! break none, `<clause>.broken.jsonl` must break it. `<clause>.<case>.kept.jsonl` and `<clause>.<case>.broken.jsonl` are
-//! further cases. What a broken one makes the checkers say is a snapshot: `INSTA_UPDATE=always` accepts new words.
+//! further cases; `<clause>.<case>.unexercised.jsonl` must not put the clause to the test at all, and break none. What a
+//! broken one makes the checkers say is a snapshot: `INSTA_UPDATE=always` accepts new words.
 //!
 //! One test per family, so that `cargo test -p kew-spec --test check rate` runs the clauses of one.
 
@@ -104,7 +105,8 @@ fn histories_of(family: &str) -> (Vec<History>, Vec<String>) {
         match history(family, &path) {
             Some(history) => histories.push(history),
             None => complaints.push(format!(
-                "{}: the name must be <clause>[.<case>].kept.jsonl or .broken.jsonl, with a clause of {family}",
+                "{}: the name must be <clause>[.<case>].kept.jsonl, .broken.jsonl or .unexercised.jsonl, with a clause \
+                 of {family}",
                 path.display()
             )),
         }
@@ -118,6 +120,7 @@ fn history(family: &str, path: &Path) -> Option<History> {
     let state = match outcome {
         "kept" => State::Kept,
         "broken" => State::Broken,
+        "unexercised" => State::NotExercised,
         _ => return None,
     };
     let clause = format!("{family}/{}", case.split('.').next()?);
@@ -148,7 +151,7 @@ fn judge(history: &History, verdict: &Verdict, text: &str) -> Vec<String> {
         let wanted = history.state;
         let told = tell(verdict, text);
         complaints.push(format!("{}: {} is {state:?}, not {wanted:?}\n{told}", history.name, history.clause));
-    } else if history.state == State::Kept && verdict.count(State::Broken) != 0 {
+    } else if history.state != State::Broken && verdict.count(State::Broken) != 0 {
         complaints.push(format!("{} must break no clause\n{}", history.name, tell(verdict, text)));
     }
     complaints

@@ -44,8 +44,11 @@ impl Server {
         self.child.kill().await
     }
 
-    /// Starts it again, on the same address and files.
+    /// Starts it again, on the same address and files, unless it runs.
     pub(super) async fn start_again(&mut self) -> std::io::Result<()> {
+        if self.child.try_wait()?.is_none() {
+            return Ok(());
+        }
         self.child = spawn(&self.folder, &self.address).await?;
         Ok(())
     }

@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME|FILE")]
     scenario: Option<String>,
     /// Write the seed's history to a file
-    #[arg(long, value_name = "FILE", requires = "seed", conflicts_with = "twice")]
+    #[arg(long, value_name = "FILE", conflicts_with = "twice")]
     history: Option<PathBuf>,
     /// Write a page to look at: the verdict, and the run that shows best what broke, event by event
     #[arg(long, value_name = "FILE.html")]
@@ -140,6 +140,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
     if arguments.planted.as_deref() == Some("list") {
         planted::list(arguments.json);
         return Ok(End::Kept);
+    }
+    if arguments.history.is_some() && arguments.seed.is_none() && arguments.plan.is_none() {
+        return Err(Failure::input("keep a history: each seed has one; name a seed with --seed"));
     }
     refuse_unseeded()?;
     if arguments.speed.is_asked() {

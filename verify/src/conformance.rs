@@ -131,7 +131,8 @@ fn told(verified: &Verified, clause: &str) -> String {
     }
     let Some(shown) = verified.result.get(clause).and_then(|it| it.shown.as_ref()) else { return text };
     let (broken, plays) = (shown.rate.broken, shown.rate.plays);
-    let _ = write!(text, "\n  {}\n  in {broken} of {plays} plays of {}, whose lines show it:", shown.says, shown.scenario);
+    let _ =
+        write!(text, "\n  {}\n  in {broken} of {plays} plays of {}, whose lines show it:", shown.says, shown.scenario);
     let Some(play) = verified.plays.get(&shown.scenario) else { return text };
     for line in &shown.lines {
         let event = line.checked_sub(2).and_then(|place| play.events.get(place as usize));

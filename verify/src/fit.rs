@@ -16,6 +16,9 @@ const INTERVAL_MS_MIN: u64 = 300;
 /// How many of the system's quanta an interval has at least.
 const QUANTA_MIN: u64 = 5;
 
+/// How many of the shortest intervals the window of a rate limit has at least.
+const WINDOW_INTERVALS: u64 = 4;
+
 /// The longest that a scenario may play, faults and all, before it drains.
 const LENGTH_MS_MAX: u64 = 25_000;
 
@@ -207,7 +210,8 @@ fn scale(scenario: &Scenario, policies: &Queues, quantum_ms: u64) -> f64 {
         };
         let timeout = (lasts && policy.timeout_ms != NEVER_MS).then_some(policy.timeout_ms);
         let wait = policy.batch.as_ref().and_then(|batch| batch.wait_ms);
-        let rate = policy.rate_limit.as_ref().map(|limit| limit.per_ms);
+        // Several of these, since a window looks shorter from outside by all that a delivery takes.
+        let rate = policy.rate_limit.as_ref().map(|limit| limit.per_ms / WINDOW_INTERVALS);
         let tick = policy.schedule.as_ref().map(|schedule| schedule.every_ms);
         [backoff, timeout, wait, rate, tick].into_iter().flatten().filter(|ms| 0 < *ms)
     });

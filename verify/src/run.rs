@@ -20,8 +20,8 @@ use crate::link::Error;
 use crate::play::{Played, play};
 use crate::probe::Probe;
 use crate::protocol::About;
-use crate::scenarios;
 use crate::result::{Cell, ClauseResult, Rate, Shown, Skipped, VERSION, Verification};
+use crate::scenarios;
 
 /// How many plays without strikes go on side by side on the shared processes.
 const CALM_AT_ONCE: usize = 12;

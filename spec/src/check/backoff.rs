@@ -99,7 +99,9 @@ impl<'a> Wait<'a> {
     /// How long the next attempt has been overdue at the player's `at` without excuse, and the bound for that.
     fn late_ms(&self, ledger: &Ledger, at: u64) -> (u64, u64) {
         let resumed = ledger.resumed_at.get(&self.live.queue).copied().unwrap_or(0);
-        let from = ledger.calm.at(self.latest()).max(self.live.waits_from).max(resumed);
+        // The last batch of a scheduled run waits for the one before it.
+        let turn = self.policy.schedule.as_ref().and_then(|_| ledger.delivered_at.get(&self.live.queue).copied());
+        let from = ledger.calm.at(self.latest()).max(self.live.waits_from).max(resumed).max(turn.unwrap_or(0));
         let batch = self.policy.batch.as_ref().and_then(|batch| batch.wait_ms).unwrap_or(0);
         (ledger.calm.between(from, at), batch + ledger.slack().late_ms)
     }

@@ -203,4 +203,23 @@ mod tests {
         assert_eq!(calm.at(1_100), 100, "going by the reading before the jump");
         assert_eq!(calm.at(1_120), 60);
     }
+
+    #[test]
+    fn a_fault_and_what_follows_it_are_no_time_without_faults() {
+        let mut calm = Calm::new(100, 0);
+        calm.fault(1_000, 1, true);
+        assert!(!calm.no_fault(5_000), "it has not ended");
+        calm.fault(5_000, 1, false);
+        assert!(!calm.no_fault(5_099), "the system recovers");
+        assert!(calm.no_fault(5_100));
+    }
+
+    #[test]
+    fn a_slot_that_is_filled_leaves_the_one_that_became_free_later() {
+        let mut calm = Calm::new(0, 50);
+        calm.slots(0, 1);
+        calm.slots(10, 2);
+        calm.slots(20, 1);
+        assert_eq!(calm.between(0, 100), 40, "one has been free since 10, and could have been filled by 60");
+    }
 }

@@ -6,8 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::calm::Calm;
+use super::slots::Processors;
 use super::waiting::Line;
-use crate::history::{Accepted, AttemptOutcome, Event, Granted, Header, How, Processor, Settled, Slack, Then, What};
+use crate::history::{
+    Accepted, AttemptOutcome, Event, Granted, Header, How, Settled, Sight, Slack, Started, Then, What,
+};
 use crate::queues::{Backoff, Policy, Queues};
 
 /// The bookkeeping of one history.
@@ -21,14 +24,16 @@ pub(super) struct Ledger {
     pub(super) open_ops: BTreeMap<u64, (u64, What)>,
     /// Deliveries of which some job is still leased.
     pub(super) deliveries: BTreeMap<String, Delivery>,
+    /// When a delivery of each queue last ended, on the player's clock.
+    pub(super) delivered_at: BTreeMap<String, u64>,
     /// What waits in each queue.
     pub(super) lines: BTreeMap<String, Line>,
     /// Queues under a pause.
     pub(super) paused: BTreeSet<String>,
     /// When each queue was last resumed, on the player's clock.
     pub(super) resumed_at: BTreeMap<String, u64>,
-    /// Processors that are up, with their slots and the deliveries they hold.
-    pub(super) processors: BTreeMap<String, Slots>,
+    /// Processors that are up, with their slots and what they are at work on.
+    pub(super) processors: Processors,
     pub(super) calm: Calm,
     /// The queue's clock, as last read.
     pub(super) clock: u64,
@@ -141,13 +146,6 @@ pub(super) struct Delivery {
     pub(super) open: BTreeSet<String>,
 }
 
-/// A processor that is up.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Slots {
-    pub(super) slots: u32,
-    pub(super) busy: BTreeSet<String>,
-}
-
 impl Live {
     /// The attempt that holds the lease, if one does.
     pub(super) fn leased(&self) -> Option<&Attempt> {
@@ -176,10 +174,11 @@ impl Ledger {
             ended: BTreeMap::new(),
             open_ops: BTreeMap::new(),
             deliveries: BTreeMap::new(),
+            delivered_at: BTreeMap::new(),
             lines: BTreeMap::new(),
             paused: BTreeSet::new(),
             resumed_at: BTreeMap::new(),
-            processors: BTreeMap::new(),
+            processors: Processors::default(),
             calm,
             clock: 0,
         }
@@ -197,6 +196,13 @@ impl Ledger {
         self.header.slack
     }
 
+    /// Lets time pass until `at`, before the checkers see what happens then.
+    pub(super) fn pass(&mut self, at: u64) {
+        while let Some(over) = self.processors.expire(at) {
+            self.update_slot(over);
+        }
+    }
+
     /// Takes in one event, after the checkers have seen it.
     pub(super) fn apply(&mut self, line: u64, event: &Event) {
         let at = event.at;
@@ -208,7 +214,16 @@ impl Ledger {
             What::Purged(it) => self.end(line, at, it.clock, &it.job, EndHow::Purged),
             What::Redriven(it) => self.redrive(line, at, it.clock, &it.job),
             What::Paused(it) => self.pause(at, &it.queue, it.paused, it.clock),
-            What::Processor(it) => self.processor(at, it),
+            What::Started(it) => self.start(at, it),
+            What::Finished(it) => {
+                self.processors.finish(it);
+                self.update_slot(at);
+            }
+            What::Processor(it) => {
+                self.processors.come_or_go(it);
+                self.calm.upset(at);
+                self.update_slot(at);
+            }
             What::Fault(it) => self.calm.fault(at, it.fault, it.active),
             What::Reply(it) => drop(self.open_ops.remove(&it.op)),
             other => {
@@ -282,9 +297,19 @@ impl Ledger {
         let open = it.jobs.iter().map(|lease| lease.job.clone()).collect();
         let delivery = Delivery { queue: it.queue.clone(), processor: it.processor.clone(), open };
         self.deliveries.insert(it.delivery.clone(), delivery);
-        if let Some(slots) = self.processors.get_mut(&it.processor) {
-            slots.busy.insert(it.delivery.clone());
-        }
+        self.processors.grant(&it.processor, &it.delivery);
+        self.update_slot(at);
+    }
+
+    /// A handler begins to work on a delivery, which a processor that was not told of it has by its first job.
+    fn start(&mut self, at: u64, it: &Started) {
+        let granted = || {
+            let first = it.jobs.first()?;
+            let mut attempts = self.live.get(&first.job)?.attempts.iter().rev();
+            Some(attempts.find(|attempt| attempt.number == first.attempt)?.delivery.clone())
+        };
+        let delivery = it.delivery.clone().or_else(granted);
+        self.processors.start(it, delivery);
         self.update_slot(at);
     }
 
@@ -302,12 +327,18 @@ impl Ledger {
             delay_asked_ms: it.delay_asked_ms,
             clock: it.clock,
         };
+        let timeout_ms = self.header.queues.get(&live.queue).map_or(0, |policy| policy.timeout_ms);
         let attempt = live.attempts.iter_mut().rev().find(|attempt| attempt.number == it.attempt);
-        let delivery = attempt.map(|attempt| {
+        let ended = attempt.map(|attempt| {
             attempt.end.get_or_insert(end);
-            attempt.delivery.clone()
+            (attempt.delivery.clone(), attempt.processor.clone(), attempt.granted_at)
         });
-        if let Some(delivery) = delivery {
+        if let Some((delivery, processor, granted_at)) = ended {
+            // Where handlers are not seen, its own may be at work for as long as its timeout allows.
+            let until = granted_at + timeout_ms;
+            if it.outcome == AttemptOutcome::Lost && !self.header.sees(Sight::Handlers) && at < until {
+                self.processors.hide(&processor, &delivery, until);
+            }
             self.leave(at, &delivery, &it.job);
         }
         match it.then {
@@ -329,11 +360,10 @@ impl Ledger {
         let Some(open) = self.deliveries.get_mut(delivery) else { return };
         open.open.remove(job);
         if open.open.is_empty() {
-            let processor = open.processor.clone();
+            let Delivery { queue, processor, .. } = open.clone();
             self.deliveries.remove(delivery);
-            if let Some(slots) = self.processors.get_mut(&processor) {
-                slots.busy.remove(delivery);
-            }
+            self.delivered_at.insert(queue, at);
+            self.processors.give_up(&processor, delivery);
             self.update_slot(at);
         }
     }
@@ -468,19 +498,8 @@ impl Ledger {
         }
     }
 
-    fn processor(&mut self, at: u64, it: &Processor) {
-        if it.up {
-            self.processors.insert(it.processor.clone(), Slots { slots: it.slots, busy: BTreeSet::new() });
-        } else {
-            self.processors.remove(&it.processor);
-        }
-        self.calm.upset(at);
-        self.update_slot(at);
-    }
-
     fn update_slot(&mut self, at: u64) {
-        let free = |slots: &Slots| (slots.slots as usize).saturating_sub(slots.busy.len());
-        self.calm.slots(at, self.processors.values().map(free).sum());
+        self.calm.slots(at, self.processors.free());
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod calm;
 mod ledger;
+mod slots;
 mod waiting;
 
 mod backoff;
@@ -80,6 +81,7 @@ impl Checker {
 
     /// Reads the event at `line`.
     pub fn see(&mut self, line: u64, event: &Event) {
+        self.ledger.pass(event.at);
         let seen = Seen { line, event, ledger: &self.ledger };
         for family in &mut self.families {
             family.see(&seen, &mut self.notes);

@@ -1,14 +1,13 @@
 //! Clauses of the family `rate`: a limited queue never starts more jobs in a window than it may, and under backlog it
 //! uses what it may.
 //!
-//! A start is the queue's grant of one job, on the queue's clock. Where only handlers can be seen it is theirs, on the
-//! player's clock, and the window is shorter by the player's slack.
+//! A start is the queue's grant of one job, on the queue's clock.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::ledger::Ledger;
 use super::{Family, Seen};
-use crate::history::{Sight, What};
+use crate::history::{Granted, What};
 use crate::queues::{Policy, RateLimit};
 use crate::verdict::Notes;
 
@@ -30,16 +29,8 @@ pub(super) struct Rate {
 impl Family for Rate {
     fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         self.follow_backlog(seen, notes);
-        let sees_queue = sees_queue(seen.ledger);
         match &seen.event.what {
-            What::Granted(it) if sees_queue => {
-                let jobs = it.jobs.iter().map(|lease| lease.job.as_str());
-                self.start(seen, &it.queue, it.clock, jobs, notes);
-            }
-            What::Started(it) if !sees_queue => {
-                let jobs = it.jobs.iter().map(|given| given.job.as_str());
-                self.start(seen, &it.queue, seen.event.at, jobs, notes);
-            }
+            What::Granted(it) => self.start(seen, it, notes),
             What::Drained(_) => self.end_stretches(seen.ledger, notes),
             _ => {}
         }
@@ -52,24 +43,17 @@ impl Family for Rate {
 }
 
 impl Rate {
-    fn start<'a>(
-        &mut self,
-        seen: &Seen<'_>,
-        queue: &str,
-        clock: u64,
-        jobs: impl Iterator<Item = &'a str>,
-        notes: &mut Notes,
-    ) {
-        let policy = seen.ledger.policy(queue);
+    fn start(&mut self, seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
+        let policy = seen.ledger.policy(&it.queue);
         let Some(limit) = policy.and_then(|policy| policy.rate_limit.as_ref()) else {
             return;
         };
         let slack = slack_ms(seen.ledger);
-        let window = self.windows.entry(queue.to_owned()).or_default();
-        for job in jobs {
-            window.judge(queue, limit, slack, Start { clock, line: seen.line }, job, notes);
-            window.add(limit, clock, seen.line);
-            if let Some(stretch) = self.stretches.get_mut(queue) {
+        let window = self.windows.entry(it.queue.clone()).or_default();
+        for lease in &it.jobs {
+            window.judge(&it.queue, limit, slack, Start { clock: it.clock, line: seen.line }, &lease.job, notes);
+            window.add(limit, it.clock, seen.line);
+            if let Some(stretch) = self.stretches.get_mut(&it.queue) {
                 stretch.starts += 1;
             }
         }
@@ -119,16 +103,10 @@ impl Rate {
     }
 }
 
-/// Whether the grants are the queue's own word; else a handler's start stands for its grant.
-fn sees_queue(ledger: &Ledger) -> bool {
-    ledger.header.sees(Sight::Queue) && !ledger.header.inferred
-}
-
-/// How much shorter than stated a window may look to this player.
+/// How much shorter than stated a window may look to this player: seen from outside, a handler's start stands for its grant.
 fn slack_ms(ledger: &Ledger) -> u64 {
     let slack = ledger.slack();
-    let late_ms = if sees_queue(ledger) { 0 } else { slack.late_ms };
-    slack.clock_error_ms + late_ms
+    slack.clock_error_ms + if ledger.header.inferred { slack.late_ms } else { 0 }
 }
 
 /// Whether the next delivery waits for nothing but its allowance. With batches that is sure only of a full one; on a
@@ -178,6 +156,9 @@ impl Window {
         let Some(oldest) = self.oldest(limit) else {
             return;
         };
+        if limit.per_ms <= slack {
+            return; // A window that short this player cannot tell from none.
+        }
         notes.exercised(CEILING);
         let passed = start.clock.saturating_sub(oldest.clock);
         if limit.per_ms <= passed + slack || start.clock < self.told_until {

@@ -84,3 +84,29 @@ impl Line {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_due_when_its_time_has_come_and_not_before() {
+        let mut line = Line::default();
+        line.enter("j1", None, 10);
+        line.enter("j2", None, 20);
+        line.advance(9);
+        assert_eq!((line.due(9), line.head(9)), (0, None));
+        line.advance(10);
+        assert_eq!((line.due(10), line.head(10)), (1, Some((10, "j1"))));
+        assert_eq!(line.due(20), 2, "as it will stand then");
+    }
+
+    #[test]
+    fn a_key_is_not_another_than_itself() {
+        let mut line = Line::default();
+        assert!(!line.has_other_key("e1"));
+        line.enter("j1", Some("e1"), 0);
+        assert!(!line.has_other_key("e1"));
+        assert!(line.has_other_key("e2"));
+    }
+}

@@ -55,7 +55,7 @@ fn caught(mut answering: Answering) -> Answering {
 fn answer<Q: Queue>(queue: Arc<Q>, ask: Ask, calls: &Arc<Calls>, said: &UnboundedSender<Said>) -> Answering {
     match ask {
         Ask::Hello(_) => Box::pin(async move { done(Ok(queue.about())) }),
-        Ask::Configure { queue: name, policy, slots } => {
+        Ask::Configure { queue: name, policy, slots, .. } => {
             let handler = Handler::new(name.clone(), Arc::clone(calls), said.clone());
             let setup = Setup { queue: name, policy: *policy, slots };
             let configured = async move { queue.configure(setup, handler).await };
@@ -70,6 +70,7 @@ fn answer<Q: Queue>(queue: Arc<Q>, ask: Ask, calls: &Arc<Calls>, said: &Unbounde
         Ask::Cancel(which) => Box::pin(async move { done(queue.cancel(which).await) }),
         Ask::Pause { queue: name } => Box::pin(async move { done(queue.pause(name).await) }),
         Ask::Resume { queue: name } => Box::pin(async move { done(queue.resume(name).await) }),
+        Ask::KillServer | Ask::StartServer => Box::pin(async { Answer::Refused("it lives in this process".into()) }),
         Ask::Bye | Ask::Outcome { .. } => Box::pin(async { Answer::Ok(json!({})) }),
     }
 }

@@ -115,7 +115,12 @@ impl Room {
         if lie == Some(Lie::DeadForgets) {
             error = attempts.first().map(|_| "it failed".to_owned());
         }
-        let dead = || Dead { job: name.to_owned(), payload: job.payload.clone(), error: error.clone(), attempts: attempts.clone() };
+        let dead = || Dead {
+            job: name.to_owned(),
+            payload: job.payload.clone(),
+            error: error.clone(),
+            attempts: attempts.clone(),
+        };
         let letters = match lie {
             _ if !keeps => 0,
             Some(Lie::DeadLost) => 0,

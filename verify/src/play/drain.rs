@@ -15,6 +15,9 @@ use crate::protocol::{Answer, Ask, Dead, DeadJob, Standing, Which};
 /// How often to look whether all is done.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How often to ask for what a server does not answer.
+const ASKED_MAX: u32 = 25;
+
 /// How long to wait for what should not come, at least and at most.
 const QUIET_MS: (u64, u64) = (400, 3_000);
 
@@ -106,11 +109,25 @@ async fn read_dead_letters(stage: &Stage) -> Result<(), Error> {
         let Some(dead_letter_queue) = policy.dead_letter_queue.clone() else { continue };
         let asked_at = stage.recorder.now_ms();
         let ask = Ask::DeadLetters { queue: stage.outside(queue) };
-        let dead: Dead = stage.fleet.client().ask_for("dead_letters", ask).await?;
+        let Some(dead) = read_patiently(stage, ask).await? else { continue };
         let entries = dead.jobs.into_iter().map(|it| entry(stage, it)).collect();
         stage.recorder.see(DeadLetters { dead_letter_queue, asked_at, entries });
     }
     Ok(())
+}
+
+/// A server that has just come back may not answer at once; one that never does is not held to what it did not say.
+async fn read_patiently(stage: &Stage, ask: Ask) -> Result<Option<Dead>, Error> {
+    for _ in 0..ASKED_MAX {
+        if let Answer::Ok(value) = stage.fleet.client().ask(ask.clone()).await? {
+            let dead = serde_json::from_value(value);
+            return dead
+                .map(Some)
+                .map_err(|error| stage.fleet.client().fault(format!("answered dead_letters with {error}")));
+        }
+        tokio::time::sleep(10 * LOOK).await;
+    }
+    Ok(None)
 }
 
 fn entry(stage: &Stage, it: DeadJob) -> DeadLetter {
