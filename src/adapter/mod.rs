@@ -75,7 +75,7 @@ fn about() -> Value {
         "system": "Kew", "version": env!("CARGO_PKG_VERSION"), "backend": "SQLite", "quantum_ms": 10,
         "capabilities": {
             "attempts": "native", "infinite_attempts": "native", "exponential_backoff": "native", "timeout": "native",
-            "crash": { "is": "native", "recovers_ms": LEASE_MARGIN_MS + 4_000, "note": "a lease holds for the timeout and 5 s" },
+            "crash": { "is": "native", "after_timeout": true, "recovers_ms": LEASE_MARGIN_MS + 1_000, "note": "a lease holds for the timeout and 5 s" },
             "dead_letters": "native", "redrive": "native", "rate_limit": "native", "batch": "native",
             "deduplication": "native", "idempotency_key": "native", "priority": "native", "schedule": "native",
             "cancel": "native", "pause": "native", "status": "native", "attempt_number": "native",

@@ -2,6 +2,7 @@
 //!
 //! What is absent is reported as not offered and never held against the system.
 
+use kew_spec::queues::Queues;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -28,6 +29,9 @@ pub struct Feature {
     pub note: Option<String>,
     /// `crash`: how long a dead worker's jobs may take to come back.
     pub recovers_ms: Option<u64>,
+    /// `crash`: that comes on top of the delivery's timeout, by which a lease ends.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub after_timeout: bool,
     /// What of it is missing: the parameters that are false.
     pub without: Vec<String>,
 }
@@ -42,6 +46,9 @@ impl Serialize for Feature {
         }
         if let Some(recovers_ms) = self.recovers_ms {
             map.serialize_entry("recovers_ms", &recovers_ms)?;
+        }
+        if self.after_timeout {
+            map.serialize_entry("after_timeout", &true)?;
         }
         for part in &self.without {
             map.serialize_entry(part, &false)?;
@@ -64,6 +71,8 @@ struct Full {
     is: Is,
     note: Option<String>,
     recovers_ms: Option<u64>,
+    #[serde(default)]
+    after_timeout: bool,
     #[serde(default = "yes")]
     jitter: bool,
     #[serde(default = "yes")]
@@ -115,13 +124,13 @@ impl From<Declared> for Feature {
             ("aging", full.aging),
         ];
         let without = parameters.into_iter().filter(|(_, there)| !there).map(|(name, _)| name.to_owned());
-        Self { is: full.is, note: full.note, recovers_ms: full.recovers_ms, without: without.collect() }
+        Self { is: full.is, note: full.note, recovers_ms: full.recovers_ms, after_timeout: full.after_timeout, without: without.collect() }
     }
 }
 
 impl Feature {
     /// What the system does itself, with all its parts.
-    pub const NATIVE: Self = Self { is: Is::Native, note: None, recovers_ms: None, without: Vec::new() };
+    pub const NATIVE: Self = Self { is: Is::Native, note: None, recovers_ms: None, after_timeout: false, without: Vec::new() };
 
     /// The same without one of its parts: `Feature::NATIVE.without("jitter")`.
     pub fn without(mut self, part: &str) -> Self {
@@ -196,6 +205,13 @@ features! {
 }
 
 impl Capabilities {
+    /// How long a dead worker's jobs may take to come back under these policies.
+    pub fn recovers_ms(&self, policies: &Queues) -> u64 {
+        let timeouts = policies.iter().map(|(_, policy)| policy.timeout_ms);
+        let lease_ms = if self.crash.after_timeout { timeouts.max().unwrap_or(0) } else { 0 };
+        self.crash.recovers_ms.unwrap_or(0) + lease_ms
+    }
+
     /// The feature that offers `clause`: `Ok` with its name (empty for what every queue promises), or `Err` with the
     /// name of what is missing.
     pub fn offer(&self, clause: &str) -> Result<&'static str, &'static str> {

@@ -16,8 +16,11 @@ const INTERVAL_MS_MIN: u64 = 300;
 /// How many of the system's quanta an interval has at least.
 const QUANTA_MIN: u64 = 5;
 
-/// How many of the shortest intervals the window of a rate limit has at least.
+/// How many of the shortest intervals the window of a rate limit, or from one tick to the next, has at least.
 const WINDOW_INTERVALS: u64 = 4;
+
+/// How many of the shortest intervals a handler has beyond what it needs, where the policy's timeout is much longer.
+const TIMEOUT_INTERVALS: u64 = 5;
 
 /// The longest that a scenario may play, faults and all, before it drains.
 const LENGTH_MS_MAX: u64 = 25_000;
@@ -89,7 +92,10 @@ pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fi
     let real = scenarios::are_real(&scenario.name);
     let scale = scale(scenario, &policies, about.quantum_ms).min(if real { 1.0 } else { f64::MAX });
     let scaled = scaled(scenario, scale);
-    let policies: Queues = policies.iter().map(|(name, policy)| (name.to_owned(), policed(policy, scale))).collect();
+    let policies: Queues = policies
+        .iter()
+        .map(|(name, policy)| (name.to_owned(), in_time(policed(policy, scale), &scaled, name, about.quantum_ms)))
+        .collect();
     if (if real { REAL_LENGTH_MS_MAX } else { LENGTH_MS_MAX }) < scaled.length_ms() {
         return Err(format!("it would take {} s", scaled.length_ms() / 1_000));
     }
@@ -212,7 +218,7 @@ fn scale(scenario: &Scenario, policies: &Queues, quantum_ms: u64) -> f64 {
         let wait = policy.batch.as_ref().and_then(|batch| batch.wait_ms);
         // Several of these, since a window looks shorter from outside by all that a delivery takes.
         let rate = policy.rate_limit.as_ref().map(|limit| limit.per_ms / WINDOW_INTERVALS);
-        let tick = policy.schedule.as_ref().map(|schedule| schedule.every_ms);
+        let tick = policy.schedule.as_ref().map(|schedule| schedule.every_ms / WINDOW_INTERVALS);
         [backoff, timeout, wait, rate, tick].into_iter().flatten().filter(|ms| 0 < *ms)
     });
     let shortest = intervals.min().unwrap_or(10_000);
@@ -238,6 +244,17 @@ fn policed(policy: &Policy, scale: f64) -> Policy {
     }
     if let Some(schedule) = &mut policy.schedule {
         schedule.every_ms = real(schedule.every_ms, scale);
+    }
+    policy
+}
+
+/// A timeout that is far longer than any handler of the queue needs is cut, so that what is lost comes back in time.
+fn in_time(mut policy: Policy, scenario: &Scenario, queue: &str, quantum_ms: u64) -> Policy {
+    let of_queue = scenario.job_specs.iter().filter(|job| job.queue == queue).flat_map(|job| &job.attempts);
+    let longest = of_queue.filter(|it| it.act != Act::Hang).map(|it| it.after_ms).max().unwrap_or(0);
+    let enough = 3 * longest + TIMEOUT_INTERVALS * INTERVAL_MS_MIN.max(QUANTA_MIN * quantum_ms);
+    if policy.timeout_ms != NEVER_MS && longest < policy.timeout_ms {
+        policy.timeout_ms = policy.timeout_ms.min(enough);
     }
     policy
 }

@@ -28,7 +28,7 @@ pub(crate) fn judge(played: &Played, about: &About, scenario: &str, late_ms: u64
     let mut sees = vec![Sight::Clients, Sight::Queue, Sight::Handlers, Sight::Processors, Sight::Effects];
     sees.extend(can.status.is_there().then_some(Sight::Status));
     sees.extend(can.dead_letters.is_there().then_some(Sight::DeadLetters));
-    let recovers_ms = can.crash.recovers_ms.unwrap_or(0);
+    let recovers_ms = can.recovers_ms(&played.policies);
     let recovery_ms = if strikes { recovers_ms + 2 * late_ms } else { late_ms };
     let known = Known {
         policies: &played.policies,

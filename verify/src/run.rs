@@ -280,6 +280,17 @@ fn sum(clause: &clause::Clause, about: &About, plays: &BTreeMap<String, Judged>,
     it
 }
 
+/// What was late in fewer than half of the plays is put down to the machine.
+fn put_down_to_the_machine(clauses: &mut [ClauseResult]) {
+    for it in clauses.iter_mut().filter(|it| it.cell == Cell::Broken) {
+        let rate = it.shown.as_ref().map(|shown| shown.rate).unwrap_or_default();
+        let timing = clause::find(&it.clause).is_some_and(|clause| clause.level == Level::Timing);
+        if timing && 1 < rate.plays && 2 * rate.broken < rate.plays {
+            it.cell = Cell::Inconclusive;
+        }
+    }
+}
+
 /// On a machine that was too slow nothing is called late.
 fn excuse(clauses: &mut [ClauseResult]) {
     for it in clauses.iter_mut().filter(|it| it.cell == Cell::Broken) {
@@ -322,5 +333,6 @@ async fn repeat(
             shown.rate.broken += u32::from(broken);
         }
     }
+    put_down_to_the_machine(clauses);
     Ok(())
 }

@@ -67,7 +67,7 @@ fn is_over(stage: &Stage, job: &str, progress: &Progress) -> bool {
 
 /// What the policies and what is left allow it to take at most.
 fn bound_ms(stage: &Stage) -> u64 {
-    let recovers_ms = stage.about.capabilities.crash.recovers_ms.unwrap_or(0);
+    let recovers_ms = stage.about.capabilities.recovers_ms(&stage.fitted.policies);
     let jobs = stage.plans.len() as u64;
     let longest = stage.fitted.policies.iter().map(|(queue, policy)| {
         let behaviours = stage.plans.values().filter(|plan| plan.queue == queue).flat_map(|plan| &plan.attempts);
@@ -100,7 +100,11 @@ fn wait_ms(policy: &Policy, attempt: u32) -> u64 {
 fn quiet_ms(stage: &Stage) -> u64 {
     let (least, most) = QUIET_MS;
     let next = stage.fitted.policies.iter().map(|(_, policy)| wait_ms(policy, policy.attempts.max().unwrap_or(1)));
-    let recovers_ms = if stage.fitted.strikes { stage.about.capabilities.crash.recovers_ms.unwrap_or(0) } else { 0 };
+    let recovers_ms = if stage.fitted.strikes {
+        stage.about.capabilities.recovers_ms(&stage.fitted.policies)
+    } else {
+        0
+    };
     (least + next.max().unwrap_or(0)).min(most) + recovers_ms
 }
 

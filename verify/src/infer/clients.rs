@@ -1,0 +1,159 @@
+//! What questions and their answers say: which payload was accepted and as what, what was cancelled, put back, paused.
+
+use kew_spec::history::{Accepted, AttemptOutcome, Cancelled, Enqueue, Given, How, Paused, Redriven, Then, Told, What};
+
+use super::ahead::Ahead;
+use super::{Inference, Job, Over};
+
+impl Inference<'_> {
+    /// A job that an enqueue made is there from the question on, as far as anybody can tell: it may start before the
+    /// answer is heard. What coalesced is told of with the answer, or before a start with the new payload.
+    pub(super) fn accept_at_once(&mut self, index: usize, at: u64, it: &Enqueue) {
+        let Some(mine) = self.known.names.get(&it.op).cloned() else { return };
+        let reply = self.ahead.replies.get(&it.op);
+        let names_other = reply.is_some_and(|(_, _, job)| job.as_ref().is_some_and(|job| *job != mine));
+        let refused = reply.is_some_and(|(_, told, _)| *told == Told::Refused);
+        let starts = Ahead::next(self.ahead.starts.get(&mine), index).is_some();
+        let made = starts || (!names_other && !refused && reply.is_some_and(|(_, told, _)| *told == Told::Ok));
+        let entity = self.policy(&it.queue).is_some_and(|policy| policy.deduplication) && it.key.is_some();
+        if made && !entity && !self.jobs.contains_key(&mine) {
+            self.accept(at, it, &mine, How::Created);
+        }
+    }
+
+    /// A job of an entity starts before the enqueue that asked for it was answered.
+    pub(super) fn accept_before(&mut self, index: usize, at: u64, job: &str) {
+        if self.jobs.contains_key(job) {
+            return;
+        }
+        let op = self.known.names.iter().find(|(_, name)| *name == job).map(|(op, _)| *op);
+        let asked = op.and_then(|op| self.asked.get(&op)).cloned();
+        if let Some(What::Enqueue(it)) = asked {
+            self.create(index, at, &it, job);
+        }
+    }
+
+    /// A job is made for an entity: one that waited for it must have been granted before.
+    fn create(&mut self, index: usize, at: u64, it: &Enqueue, job: &str) {
+        if let Some(key) = &it.key {
+            self.grant_waiting(index, at, &it.queue, key);
+        }
+        self.accept(at, it, job, How::Created);
+    }
+
+    pub(super) fn accept(&mut self, at: u64, it: &Enqueue, job: &str, how: How) {
+        let clock = self.clock(at);
+        self.tell(
+            at,
+            Accepted {
+                job: job.into(),
+                queue: it.queue.clone(),
+                user: it.user.clone(),
+                payload: it.payload.clone(),
+                how,
+                key: it.key.clone(),
+                email: it.email,
+                clock,
+            },
+        );
+        if let Some(once) = &it.idempotency_key {
+            self.keys.entry((it.user.clone(), once.clone())).or_insert_with(|| job.to_owned());
+        }
+        if how == How::Created {
+            let due_clock = self.policy(&it.queue).map_or(clock, |policy| policy.first_ready_at(clock));
+            let (queue, user, key) = (it.queue.clone(), it.user.clone(), it.key.clone());
+            let made = Job { queue, user, key, due_clock, attempts: Vec::new(), over: None };
+            self.jobs.insert(job.into(), made);
+        }
+    }
+
+    /// A job starts with a payload that another enqueue brought, whose answer is still to be heard or did not say whose
+    /// payload stays: it was coalesced before.
+    pub(super) fn coalesce_before(&mut self, at: u64, given: &Given) {
+        let brought = self.asked.iter().find_map(|(op, asked)| {
+            let What::Enqueue(it) = asked else { return None };
+            let (_, told, named) = self.ahead.replies.get(op)?;
+            let joins =
+                *told == Told::Ok && named.as_ref() == Some(&given.job) && self.known.names.get(op) != named.as_ref();
+            (joins && it.payload == given.payload && it.key.is_some()).then(|| (*op, it.clone()))
+        });
+        if let Some((op, it)) = brought {
+            self.asked.remove(&op);
+            self.accept(at, &it, &given.job, How::Coalesced);
+        }
+    }
+
+    /// The answer to an operation is heard.
+    pub(super) fn answer(&mut self, index: usize, at: u64, op: u64) {
+        let Some(asked) = self.asked.get(&op).cloned() else { return };
+        if !matches!(asked, What::Enqueue(_)) || self.known.newest_wins {
+            self.asked.remove(&op);
+        }
+        let Some((_, Told::Ok, named)) = self.ahead.replies.get(&op).cloned() else { return };
+        let clock = self.clock(at);
+        match asked {
+            What::Enqueue(it) => {
+                let mine = self.known.names.get(&op).cloned().unwrap_or_default();
+                let Some(other) = named.filter(|job| *job != mine) else {
+                    if !self.jobs.contains_key(&mine) {
+                        self.create(index, at, &it, &mine);
+                    }
+                    return;
+                };
+                let once = it.idempotency_key.clone().and_then(|once| self.keys.get(&(it.user.clone(), once)));
+                let replayed = once == Some(&other) || it.key.is_none() || !self.known.newest_wins;
+                let how = if replayed { How::Replayed } else { How::Coalesced };
+                self.accept(at, &it, &other, how);
+            }
+            What::Cancel(it) => {
+                if let Some(job) = self.jobs.get_mut(&it.job).filter(|job| job.over.is_none()) {
+                    job.over = Some(Over::Cancelled);
+                    self.tell(at, Cancelled { job: it.job, clock });
+                }
+            }
+            What::Redrive(it) => self.put_back(at, &it.job),
+            What::Pause(it) => self.tell(at, Paused { queue: it.queue, paused: true, clock }),
+            What::Resume(it) => self.tell(at, Paused { queue: it.queue, paused: false, clock }),
+            _ => {}
+        }
+    }
+
+    /// A dead letter goes back.
+    pub(super) fn put_back(&mut self, at: u64, id: &str) {
+        self.end_last(at, id);
+        let clock = self.clock(at);
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.over = None;
+            job.due_clock = clock;
+            job.attempts.clear();
+            self.tell(at, Redriven { job: id.to_owned(), clock });
+        }
+    }
+
+    /// A job starts while the answer to its redrive is still to be heard: it has been put back.
+    pub(super) fn put_back_before(&mut self, at: u64, id: &str) {
+        let is_it =
+            |op: &u64, asked: &What| matches!(asked, What::Redrive(it) if it.job == id) && self.ahead.told_ok(*op);
+        let op = self.asked.iter().find(|(op, asked)| is_it(op, asked)).map(|(op, _)| *op);
+        if let Some(op) = op {
+            self.asked.remove(&op);
+            self.put_back(at, id);
+        }
+    }
+
+    /// A job's last attempt, if still open, was lost, and the job is dead: somebody has put it back.
+    pub(super) fn end_last(&mut self, at: u64, id: &str) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let then = self.end_of(&job.queue, true);
+        let open = job.attempts.last().is_some_and(|attempt| !attempt.ended);
+        if open && job.over.is_none() {
+            self.settle_one(at, id, AttemptOutcome::Lost, then, None);
+        }
+    }
+
+    /// What giving a job of `queue` up means.
+    pub(super) fn end_of(&self, queue: &str, is_kept: bool) -> Then {
+        let has = self.policy(queue).is_some_and(|policy| policy.dead_letter_queue.is_some());
+        if has && is_kept { Then::DeadLetter } else { Then::Failed }
+    }
+}

@@ -1,0 +1,158 @@
+//! How attempts and jobs ended: by their handlers' word, and by what followed.
+
+use kew_spec::history::{AttemptOutcome, Finished, Row, Settled, StatusRead, Then};
+use kew_spec::lifecycle::Status;
+use kew_spec::queues::Jitter;
+
+use super::ahead::Ahead;
+use super::{Inference, Job, Over};
+
+impl Inference<'_> {
+    /// Handlers end by their own word, or were stopped.
+    pub(super) fn settle(&mut self, index: usize, at: u64, it: &Finished) {
+        for ended in &it.jobs {
+            let Some(job) = self.jobs.get(&ended.job) else { continue };
+            let delivery = it.delivery.as_deref().unwrap_or_default();
+            let place = job.attempts.iter().rposition(|attempt| attempt.delivery == delivery);
+            let stale = place.is_none_or(|place| place + 1 != job.attempts.len() || job.attempts[place].ended);
+            // What the system itself has stopped is no late answer.
+            let own_word = matches!(ended.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
+            let overdue = own_word
+                && job.attempts.last().is_some_and(|last| last.lease_until < self.clock(at))
+                && Ahead::next(self.ahead.starts.get(&ended.job), index).is_some();
+            if stale || overdue || job.over.is_some() {
+                let number = place.map_or(ended.attempt, |place| place as u32 + 1);
+                self.refuse(at, &ended.job, number, ended.outcome);
+                continue;
+            }
+            let outcome = if self.may_be_unheard(index, at, &ended.job) { AttemptOutcome::Lost } else { ended.outcome };
+            let then = self.then(index, at, &ended.job, outcome);
+            self.settle_one(at, &ended.job, outcome, then, ended.error.clone());
+        }
+    }
+
+    /// The answer of a delivery that is over.
+    pub(super) fn refuse(&mut self, at: u64, job: &str, attempt: u32, outcome: AttemptOutcome) {
+        let clock = self.clock(at);
+        self.tell(
+            at,
+            Settled {
+                job: job.into(),
+                attempt,
+                outcome,
+                accepted: false,
+                then: None,
+                error: None,
+                delay_asked_ms: None,
+                clock,
+            },
+        );
+    }
+
+    pub(super) fn settle_one(&mut self, at: u64, id: &str, outcome: AttemptOutcome, then: Then, error: Option<String>) {
+        let clock = self.clock(at);
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let attempt = job.attempts.len() as u32;
+        if let Some(last) = job.attempts.last_mut() {
+            last.ended = true;
+        }
+        job.over = match then {
+            Then::Completed => Some(Over::Completed),
+            Then::Failed | Then::DeadLetter => Some(Over::GivenUp),
+            Then::RetryAt(due) => {
+                job.due_clock = due;
+                None
+            }
+        };
+        self.tell(
+            at,
+            Settled {
+                job: id.into(),
+                attempt,
+                outcome,
+                accepted: true,
+                then: Some(then),
+                error,
+                delay_asked_ms: None,
+                clock,
+            },
+        );
+    }
+
+    /// What followed an attempt of `id` that ended at `index`, as it shows later.
+    pub(super) fn then(&self, index: usize, at: u64, id: &str, outcome: AttemptOutcome) -> Then {
+        if outcome == AttemptOutcome::Completed {
+            return Then::Completed;
+        }
+        let (clock, job) = (self.clock(at), &self.jobs[id]);
+        let attempt = job.attempts.len() as u32;
+        let due = self.policy(&job.queue).and_then(|policy| policy.retry_at(attempt, clock, Jitter::NONE));
+        let start = Ahead::next(self.ahead.starts.get(id), index);
+        let redrive = Ahead::next(self.ahead.redrives.get(id), index);
+        let came_again = start.is_some_and(|start| redrive.is_none_or(|redrive| start < redrive));
+        if redrive.is_some() && !came_again {
+            return self.end_of(&job.queue, true);
+        }
+        if came_again {
+            return match due {
+                Some(due) => Then::RetryAt(due),
+                None => self.end_of(&job.queue, self.is_kept(index, id)), // One too many follows.
+            };
+        }
+        let cancelled = self.ahead.cancels.get(id).is_some_and(|place| index < *place);
+        let waits = cancelled || self.ahead.drained.is_none() || self.ahead.paused_at_drain.contains(&job.queue);
+        match due {
+            Some(due) if waits => Then::RetryAt(due),
+            _ => self.end_of(&job.queue, self.is_kept(index, id)),
+        }
+    }
+
+    /// Whether `id` is read in a dead letter queue after `index`, or nobody could have read it there.
+    pub(super) fn is_kept(&self, index: usize, id: &str) -> bool {
+        !self.ahead.reads_dead || Ahead::next(self.ahead.dead.get(id), index).is_some()
+    }
+
+    /// The play has drained: what is still open was lost and given up.
+    pub(super) fn give_up(&mut self, index: usize, at: u64) {
+        let open: Vec<_> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.over.is_none() && job.attempts.last().is_some_and(|last| !last.ended))
+            .filter(|(_, job)| !self.ahead.paused_at_drain.contains(&job.queue))
+            .map(|(id, job)| (id.clone(), self.end_of(&job.queue, self.is_kept(index, id))))
+            .collect();
+        for (id, then) in open {
+            self.settle_one(at, &id, AttemptOutcome::Lost, then, None);
+        }
+    }
+
+    /// How every job stands, where nobody can ask the system: as it was seen to end.
+    pub(super) fn read_all(&mut self, at: u64) {
+        let clock = self.clock(at);
+        let rows: Vec<_> = self.jobs.iter().map(|(id, job)| (id.clone(), job.user.clone(), row(job, clock))).collect();
+        for (job, user, row) in rows {
+            self.tell(at, StatusRead { job, user, asked_at: at, row: Some(row) });
+        }
+    }
+}
+
+fn row(job: &Job, clock: u64) -> Row {
+    let status = match job.over {
+        Some(Over::Completed) => Status::Completed,
+        Some(Over::GivenUp | Over::Cancelled) => Status::Failed,
+        None if job.attempts.is_empty() => Status::Pending,
+        None if job.attempts.last().is_some_and(|last| last.ended) => Status::Failed,
+        None => Status::Processing,
+    };
+    Row {
+        status,
+        retry_count: (job.attempts.len() as u32).saturating_sub(1),
+        result: None,
+        error: None,
+        created_at: clock,
+        updated_at: clock,
+        completed_at: job.over.map(|_| clock),
+        is_final: job.over.is_some(),
+        dead_letter_queue: None,
+    }
+}

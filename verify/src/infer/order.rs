@@ -1,0 +1,79 @@
+//! In which order deliveries were granted. What is seen is when handlers were heard of, each through a pipe of its own, so
+//! starts that are close together may have been granted the other way round. Of the orders that are left the one is taken
+//! that accuses least: the more urgent first, then the larger batch, then who has waited longest.
+
+use std::cmp::Reverse;
+
+use kew_spec::history::{Started, What};
+
+use super::{Inference, Job};
+
+/// How far ahead starts are looked at, in events: plenty for what is under way at once.
+const EVENTS_MAX: usize = 2_000;
+
+/// Where a delivery stands in the order; the least goes first.
+type Rank = (Reverse<u64>, Reverse<usize>, u64);
+
+impl Inference<'_> {
+    /// Grants the delivery that is seen to start at `index`, after those that may have been granted before it.
+    pub(super) fn grant_in_order(&mut self, index: usize, at: u64, it: &Started) {
+        let own = self.rank(it, at);
+        let mut before: Vec<_> = self.close_by(index, at).into_iter().map(|other| (self.rank(&other, at), other)).collect();
+        before.retain(|(rank, _)| *rank < own);
+        before.sort_by_key(|(rank, _)| *rank);
+        for (_, other) in before {
+            self.grant_ahead(at, &other);
+        }
+        self.grant(at, it);
+    }
+
+    /// A new job was made for `key` although one waits: that one had been granted before, if it starts soon.
+    pub(super) fn grant_waiting(&mut self, index: usize, at: u64, queue: &str, key: &str) {
+        let is_it = |job: &Job| job.queue == queue && job.key.as_deref() == Some(key) && waits(job);
+        let Some(id) = self.jobs.iter().find(|(_, job)| is_it(job)).map(|(id, _)| id.clone()) else { return };
+        let found = self.close_by(index, at).into_iter().find(|other| other.jobs.iter().any(|given| given.job == id));
+        if let Some(other) = found {
+            self.grant_ahead(at, &other);
+        }
+    }
+
+    fn grant_ahead(&mut self, at: u64, it: &Started) {
+        if it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(waits)) {
+            self.granted_ahead.extend(it.delivery.clone());
+            self.grant(at, it);
+        }
+    }
+
+    /// Deliveries that are seen to start soon after `index`, and could have been granted by then.
+    fn close_by(&self, index: usize, at: u64) -> Vec<Started> {
+        let clock = self.clock(at);
+        let soon = self.events[index + 1..].iter().take(EVENTS_MAX).take_while(|event| {
+            let struck = matches!(&event.what, What::Fault(_) | What::Processor(_));
+            event.at <= at + self.known.late_ms && !struck
+        });
+        let starts = soon.filter_map(|event| match &event.what {
+            What::Started(it) => Some(it),
+            _ => None,
+        });
+        let could = |it: &&Started| {
+            let limited = self.policy(&it.queue).is_none_or(|policy| policy.rate_limit.is_some());
+            let known = it.delivery.as_ref().is_some_and(|delivery| self.granted_ahead.contains(delivery));
+            let due = |job: &Job| waits(job) && job.due_clock <= clock;
+            !limited && !known && it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(due))
+        };
+        starts.filter(could).cloned().collect()
+    }
+
+    fn rank(&self, it: &Started, at: u64) -> Rank {
+        let since = it.jobs.iter().filter_map(|given| self.jobs.get(&given.job)).map(|job| job.due_clock).min();
+        let since = since.unwrap_or(u64::MAX);
+        let waited = self.clock(at).saturating_sub(since);
+        let level = self.policy(&it.queue).map_or(0, |policy| policy.priority.level_after(waited));
+        (Reverse(level), Reverse(it.jobs.len()), since)
+    }
+}
+
+/// Whether nobody holds the job, and it has not ended.
+fn waits(job: &Job) -> bool {
+    job.over.is_none() && job.attempts.last().is_none_or(|last| last.ended)
+}
