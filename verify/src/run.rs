@@ -27,7 +27,7 @@ use crate::scenarios;
 const CALM_AT_ONCE: usize = 12;
 
 /// How many plays with strikes, each with processes of its own.
-const STRUCK_AT_ONCE: usize = 3;
+const STRUCK_AT_ONCE: usize = 6;
 
 /// How many workers the shared processes have.
 const WORKERS: usize = 3;

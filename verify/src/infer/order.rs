@@ -18,7 +18,8 @@ impl Inference<'_> {
     /// Grants the delivery that is seen to start at `index`, after those that may have been granted before it.
     pub(super) fn grant_in_order(&mut self, index: usize, at: u64, it: &Started) {
         let own = self.rank(it, at);
-        let mut before: Vec<_> = self.close_by(index, at).into_iter().map(|other| (self.rank(&other, at), other)).collect();
+        let others = self.close_by(index, at).into_iter().filter(|other| !self.share_an_entity(it, other));
+        let mut before: Vec<_> = others.map(|other| (self.rank(&other, at), other)).collect();
         before.retain(|(rank, _)| *rank < own);
         before.sort_by_key(|(rank, _)| *rank);
         for (_, other) in before {
@@ -35,6 +36,16 @@ impl Inference<'_> {
         if let Some(other) = found {
             self.grant_ahead(at, &other);
         }
+    }
+
+    /// Jobs of one entity run one after another, so their starts are in order.
+    fn share_an_entity(&self, it: &Started, other: &Started) -> bool {
+        let keys = |it: &Started| -> Vec<String> {
+            let jobs = it.jobs.iter().filter_map(|given| self.jobs.get(&given.job));
+            jobs.filter_map(|job| job.key.clone()).collect()
+        };
+        let own = keys(it);
+        it.queue == other.queue && keys(other).iter().any(|key| own.contains(key))
     }
 
     fn grant_ahead(&mut self, at: u64, it: &Started) {
