@@ -12,7 +12,7 @@ use crate::result::{Cell, Verification};
 use crate::{Options, verify_local};
 
 /// How many lies are told side by side. Plays mostly wait.
-const LIES_AT_ONCE: usize = 32;
+const LIES_AT_ONCE: usize = 28;
 
 /// What became of one lie.
 #[derive(Clone, Debug)]
