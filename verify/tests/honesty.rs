@@ -19,7 +19,10 @@ fn nothing_that_an_honest_queue_offers_is_left_untried() {
 // Its name makes it begin with the first, so that it goes on beside the honest plays.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_lies_are_named() {
-    let told = honesty::tell(Lie::ALL, &|told| println!("{}: {:?} {:?}", told.lie.name(), told.named, told.says)).await;
+    let told = honesty::tell(Lie::ALL, &|told| {
+        println!("{} after {} ms: {:?} {:?}", told.lie.name(), told.wall_ms, told.named, told.says)
+    })
+    .await;
     let told = told.expect("the queue answers");
     let missed: Vec<_> = told.iter().filter(|told| !told.is_caught()).map(|told| told.lie.name()).collect();
     assert!(missed.is_empty(), "{missed:?}");
