@@ -20,7 +20,7 @@ impl Inference<'_> {
         let own = self.rank(it, at);
         let mut before: Vec<_> =
             self.close_by(index, at).into_iter().map(|other| (self.rank(&other, at), other)).collect();
-        before.retain(|(rank, _)| *rank < own);
+        before.retain(|(rank, other)| *rank < own && !self.share_entity(it, other));
         before.sort_by_key(|(rank, _)| *rank);
         for (_, other) in before {
             self.grant_ahead(at, &other);
@@ -59,10 +59,27 @@ impl Inference<'_> {
         let could = |it: &&Started| {
             let limited = self.policy(&it.queue).is_none_or(|policy| policy.rate_limit.is_some());
             let known = it.delivery.as_ref().is_some_and(|delivery| self.granted_ahead.contains(delivery));
-            let due = |job: &Job| waits(job) && job.due_clock <= clock;
+            let due = |job: &Job| waits(job) && job.due_clock <= clock && !self.is_blocked(job);
             !limited && !known && it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(due))
         };
         starts.filter(could).cloned().collect()
+    }
+
+    /// Whether two deliveries hold jobs of one entity: of those one goes after the other has ended.
+    fn share_entity(&self, one: &Started, other: &Started) -> bool {
+        let entities = |it: &Started| -> Vec<_> {
+            let jobs = it.jobs.iter().filter_map(|given| self.jobs.get(&given.job));
+            jobs.filter_map(|job| Some((job.queue.clone(), job.key.clone()?))).collect()
+        };
+        let ones = entities(one);
+        entities(other).iter().any(|entity| ones.contains(entity))
+    }
+
+    /// Whether another job of the same entity goes first: one that is at work, or that has been and is tried again.
+    fn is_blocked(&self, job: &Job) -> bool {
+        let same = |other: &Job| other.queue == job.queue && other.key == job.key && other.over.is_none();
+        let first = |other: &Job| !waits(other) || (job.attempts.is_empty() && !other.attempts.is_empty());
+        job.key.is_some() && self.jobs.values().any(|other| same(other) && first(other))
     }
 
     fn rank(&self, it: &Started, at: u64) -> Rank {

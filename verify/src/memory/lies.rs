@@ -30,7 +30,7 @@ macro_rules! lies {
 }
 
 lies! {
-    LostOnEnqueue "lost-on-enqueue" breaks ["job/no-loss"]: "every third job is acknowledged and dropped";
+    LostOnEnqueue "lost-on-enqueue" breaks ["job/no-loss"]: "every third job of a queue by itself is acknowledged and dropped";
     Ghost "ghost" breaks ["job/no-phantom"]: "every third job comes with one that nobody enqueued";
     PayloadTidied "payload-tidied" breaks ["job/payload"]: "payloads lose their white space";
     PayloadSwapped "payload-swapped" breaks ["job/payload"]: "a job gets the payload of the one before it";
