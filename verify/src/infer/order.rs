@@ -21,9 +21,9 @@ impl Inference<'_> {
     /// Grants the delivery that is seen to start at `index`, after those that may have been granted before it.
     pub(super) fn grant_in_order(&mut self, index: usize, at: u64, it: &Started) {
         let own = self.rank(it, at);
-        let others = self.close_by(index, at).into_iter().filter(|other| !self.share_an_entity(it, other));
-        let mut before: Vec<_> = others.map(|other| (self.rank(&other, at), other)).collect();
-        before.retain(|(rank, _)| *rank < own);
+        let mut before: Vec<_> =
+            self.close_by(index, at).into_iter().map(|other| (self.rank(&other, at), other)).collect();
+        before.retain(|(rank, other)| *rank < own && !self.share_entity(it, other));
         before.sort_by_key(|(rank, _)| *rank);
         for (_, other) in before {
             self.grant_ahead(at, &other);
@@ -39,16 +39,6 @@ impl Inference<'_> {
         if let Some(other) = found {
             self.grant_ahead(at, &other);
         }
-    }
-
-    /// Jobs of one entity run one after another, so their starts are in order.
-    fn share_an_entity(&self, it: &Started, other: &Started) -> bool {
-        let keys = |it: &Started| -> Vec<String> {
-            let jobs = it.jobs.iter().filter_map(|given| self.jobs.get(&given.job));
-            jobs.filter_map(|job| job.key.clone()).collect()
-        };
-        let own = keys(it);
-        it.queue == other.queue && keys(other).iter().any(|key| own.contains(key))
     }
 
     fn grant_ahead(&mut self, at: u64, it: &Started) {
@@ -74,17 +64,27 @@ impl Inference<'_> {
             let limited = self.policy(&it.queue).is_none_or(|policy| policy.rate_limit.is_some());
             let far = limited && at + LIMITED_MS < *started_at;
             let known = it.delivery.as_ref().is_some_and(|delivery| self.granted_ahead.contains(delivery));
-            let due = |job: &Job| waits(job) && job.due_clock <= clock && !self.is_behind(job);
+            let due = |job: &Job| waits(job) && job.due_clock <= clock && !self.is_blocked(job);
             !far && !known && it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(due))
         };
         starts.filter(could).map(|(_, it)| it.clone()).collect()
     }
 
-    /// Whether another job of its entity waits, so that nobody knows which goes first.
-    fn is_behind(&self, job: &Job) -> bool {
-        let deduplicates = self.policy(&job.queue).is_some_and(|policy| policy.deduplication);
-        let of_key = |other: &&Job| other.queue == job.queue && other.key == job.key && waits(other);
-        deduplicates && job.key.is_some() && 1 < self.jobs.values().filter(of_key).count()
+    /// Whether two deliveries hold jobs of one entity: of those one goes after the other has ended.
+    fn share_entity(&self, one: &Started, other: &Started) -> bool {
+        let entities = |it: &Started| -> Vec<_> {
+            let jobs = it.jobs.iter().filter_map(|given| self.jobs.get(&given.job));
+            jobs.filter_map(|job| Some((job.queue.clone(), job.key.clone()?))).collect()
+        };
+        let ones = entities(one);
+        entities(other).iter().any(|entity| ones.contains(entity))
+    }
+
+    /// Whether another job of the same entity goes first: one that is at work, or that has been and is tried again.
+    fn is_blocked(&self, job: &Job) -> bool {
+        let same = |other: &Job| other.queue == job.queue && other.key == job.key && other.over.is_none();
+        let first = |other: &Job| !waits(other) || (job.attempts.is_empty() && !other.attempts.is_empty());
+        job.key.is_some() && self.jobs.values().any(|other| same(other) && first(other))
     }
 
     fn rank(&self, it: &Started, at: u64) -> Rank {
