@@ -2,6 +2,7 @@
 
 mod list;
 mod page;
+mod self_check;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use kew_spec::clause::CLAUSES;
 use kew_spec::scenario;
 use kew_verify::known::{self, Known};
 use kew_verify::target::{Ready, Target};
-use kew_verify::{Options, Progress, Verified};
+use kew_verify::{Options, Progress, Verified, scenarios};
 
 use crate::outcome::{EXIT_CODES, End, Failure};
 use crate::report::{self, progress};
@@ -44,6 +45,9 @@ pub(crate) struct Arguments {
     /// Install the system first, if it is not; with --list, every one
     #[arg(long)]
     install: bool,
+    /// Check the harness itself: an honest queue must not be accused, and every lie must be named
+    #[arg(long)]
+    self_check: bool,
     /// Try the adapter alone: one job, one retry, and what it declares
     #[arg(long)]
     smoke: bool,
@@ -69,6 +73,9 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
+    if arguments.self_check {
+        return self_check::run();
+    }
     let root = root(arguments)?;
     if arguments.list {
         return list::run(&root, arguments.install);
@@ -159,7 +166,7 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
 }
 
 fn scenario_of(name: &str) -> Result<scenario::Scenario, Failure> {
-    if let Some(found) = scenario::find(name) {
+    if let Some(found) = scenario::find(name).or_else(|| scenarios::find(name)) {
         return Ok(found);
     }
     let text = fs::read_to_string(name)

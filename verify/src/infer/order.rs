@@ -69,10 +69,17 @@ impl Inference<'_> {
         let could = |it: &&Started| {
             let limited = self.policy(&it.queue).is_none_or(|policy| policy.rate_limit.is_some());
             let known = it.delivery.as_ref().is_some_and(|delivery| self.granted_ahead.contains(delivery));
-            let due = |job: &Job| waits(job) && job.due_clock <= clock;
+            let due = |job: &Job| waits(job) && job.due_clock <= clock && !self.is_behind(job);
             !limited && !known && it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(due))
         };
         starts.filter(could).cloned().collect()
+    }
+
+    /// Whether another job of its entity is at work or waits: then it goes after that one, or nobody knows which goes first.
+    fn is_behind(&self, job: &Job) -> bool {
+        let deduplicates = self.policy(&job.queue).is_some_and(|policy| policy.deduplication);
+        let of_key = |other: &&Job| other.queue == job.queue && other.key == job.key && other.over.is_none();
+        deduplicates && job.key.is_some() && 1 < self.jobs.values().filter(of_key).count()
     }
 
     fn rank(&self, it: &Started, at: u64) -> Rank {
