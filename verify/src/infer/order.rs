@@ -64,7 +64,7 @@ impl Inference<'_> {
             let limited = self.policy(&it.queue).is_none_or(|policy| policy.rate_limit.is_some());
             let far = limited && at + LIMITED_MS < *started_at;
             let known = it.delivery.as_ref().is_some_and(|delivery| self.granted_ahead.contains(delivery));
-            let due = |job: &Job| waits(job) && job.due_clock <= clock && !self.is_blocked(job);
+            let due = |job: &Job| waits(job) && job.due_clock <= clock && !self.is_behind(job);
             !far && !known && it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(due))
         };
         starts.filter(could).map(|(_, it)| it.clone()).collect()
@@ -80,11 +80,11 @@ impl Inference<'_> {
         entities(other).iter().any(|entity| ones.contains(entity))
     }
 
-    /// Whether another job of the same entity goes first: one that is at work, or that has been and is tried again.
-    fn is_blocked(&self, job: &Job) -> bool {
-        let same = |other: &Job| other.queue == job.queue && other.key == job.key && other.over.is_none();
-        let first = |other: &Job| !waits(other) || (job.attempts.is_empty() && !other.attempts.is_empty());
-        job.key.is_some() && self.jobs.values().any(|other| same(other) && first(other))
+    /// Whether another job of its entity is at work or waits: then it goes after that one, or nobody knows which goes first.
+    fn is_behind(&self, job: &Job) -> bool {
+        let deduplicates = self.policy(&job.queue).is_some_and(|policy| policy.deduplication);
+        let of_key = |other: &&Job| other.queue == job.queue && other.key == job.key && other.over.is_none();
+        deduplicates && job.key.is_some() && 1 < self.jobs.values().filter(of_key).count()
     }
 
     fn rank(&self, it: &Started, at: u64) -> Rank {
