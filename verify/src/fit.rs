@@ -3,7 +3,7 @@
 //!
 //! A scenario that leans on something the system does not offer is not played, and the reason is kept.
 
-use kew_spec::queues::{Attempts, Backoff, Policy, Queues};
+use kew_spec::queues::{Attempts, Backoff, DURATION_MAX_MS, Policy, Queues};
 use kew_spec::scenario::{Act, FaultKind, OpAct, OpSpec, Scenario};
 
 use crate::protocol::About;
@@ -131,6 +131,11 @@ fn offered(policy: &Policy, about: &About) -> Policy {
         && !can.exponential_backoff.has("jitter")
     {
         it.jitter_percent = 0;
+    }
+    if let Backoff::Exponential(it) = &mut backoff
+        && !can.exponential_backoff.has("cap")
+    {
+        it.max_ms = DURATION_MAX_MS;
     }
     let schedule = keeps(can.schedule.is_there()).and(policy.schedule.clone());
     if schedule.is_none() && backoff == Backoff::NextTick {

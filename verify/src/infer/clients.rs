@@ -147,7 +147,11 @@ impl Inference<'_> {
         let is_it =
             |op: &u64, asked: &What| matches!(asked, What::Redrive(it) if it.job == id) && self.ahead.told_ok(*op);
         let op = self.asked.iter().find(|(op, asked)| is_it(op, asked)).map(|(op, _)| *op);
-        if let Some(op) = op {
+        let spent = self.jobs.get(id).is_some_and(|job| {
+            let max = self.policy(&job.queue).and_then(|policy| policy.attempts.max());
+            job.over.is_some() || max.is_some_and(|max| max as usize <= job.attempts.len())
+        });
+        if let Some(op) = op.filter(|_| spent) {
             self.asked.remove(&op);
             self.put_back(at, id);
         }
