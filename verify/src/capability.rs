@@ -124,13 +124,20 @@ impl From<Declared> for Feature {
             ("aging", full.aging),
         ];
         let without = parameters.into_iter().filter(|(_, there)| !there).map(|(name, _)| name.to_owned());
-        Self { is: full.is, note: full.note, recovers_ms: full.recovers_ms, after_timeout: full.after_timeout, without: without.collect() }
+        Self {
+            is: full.is,
+            note: full.note,
+            recovers_ms: full.recovers_ms,
+            after_timeout: full.after_timeout,
+            without: without.collect(),
+        }
     }
 }
 
 impl Feature {
     /// What the system does itself, with all its parts.
-    pub const NATIVE: Self = Self { is: Is::Native, note: None, recovers_ms: None, after_timeout: false, without: Vec::new() };
+    pub const NATIVE: Self =
+        Self { is: Is::Native, note: None, recovers_ms: None, after_timeout: false, without: Vec::new() };
 
     /// The same without one of its parts: `Feature::NATIVE.without("jitter")`.
     pub fn without(mut self, part: &str) -> Self {

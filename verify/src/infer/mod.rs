@@ -12,9 +12,7 @@ mod strikes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kew_spec::history::{
-    Event, Finished, Granted, Lease, Sight, Started, What,
-};
+use kew_spec::history::{Event, Finished, Granted, Lease, Sight, Started, What};
 use kew_spec::queues::{Policy, Queues};
 
 use ahead::Ahead;
@@ -227,7 +225,6 @@ impl Inference<'_> {
             },
         );
     }
-
 }
 
 /// The number of the operation that a question opens.

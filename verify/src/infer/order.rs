@@ -18,7 +18,8 @@ impl Inference<'_> {
     /// Grants the delivery that is seen to start at `index`, after those that may have been granted before it.
     pub(super) fn grant_in_order(&mut self, index: usize, at: u64, it: &Started) {
         let own = self.rank(it, at);
-        let mut before: Vec<_> = self.close_by(index, at).into_iter().map(|other| (self.rank(&other, at), other)).collect();
+        let mut before: Vec<_> =
+            self.close_by(index, at).into_iter().map(|other| (self.rank(&other, at), other)).collect();
         before.retain(|(rank, _)| *rank < own);
         before.sort_by_key(|(rank, _)| *rank);
         for (_, other) in before {

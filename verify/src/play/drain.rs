@@ -100,11 +100,8 @@ fn wait_ms(policy: &Policy, attempt: u32) -> u64 {
 fn quiet_ms(stage: &Stage) -> u64 {
     let (least, most) = QUIET_MS;
     let next = stage.fitted.policies.iter().map(|(_, policy)| wait_ms(policy, policy.attempts.max().unwrap_or(1)));
-    let recovers_ms = if stage.fitted.strikes {
-        stage.about.capabilities.recovers_ms(&stage.fitted.policies)
-    } else {
-        0
-    };
+    let recovers_ms =
+        if stage.fitted.strikes { stage.about.capabilities.recovers_ms(&stage.fitted.policies) } else { 0 };
     (least + next.max().unwrap_or(0)).min(most) + recovers_ms
 }
 
