@@ -13,7 +13,9 @@ pub(super) fn xml(result: &Verification, known: &Known, against: &Against) -> St
     for it in &result.clauses {
         let family = it.clause.split('/').next().unwrap_or_default();
         if suites.last().is_none_or(|suite| suite.name.as_str() != family) {
-            suites.push(TestSuite::new(family));
+            let mut suite = TestSuite::new(family);
+            suite.add_property(Property::new("system", result.system.as_str()));
+            suites.push(suite);
         }
         if let Some(suite) = suites.last_mut() {
             suite.add_test_case(case(result, it, known, against));
@@ -26,7 +28,6 @@ pub(super) fn xml(result: &Verification, known: &Known, against: &Against) -> St
 fn case(result: &Verification, it: &ClauseResult, known: &Known, against: &Against) -> TestCase {
     let mut case = TestCase::new(it.clause.as_str(), status(it, known, against));
     case.set_classname(format!("kew.{}", result.target));
-    case.add_property(Property::new("system", result.system.as_str()));
     if it.emulated {
         case.add_property(Property::new("emulated", "true"));
     }

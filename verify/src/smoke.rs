@@ -286,7 +286,7 @@ impl Trial {
             Some(Event::Stopped { why, .. }) => {
                 Err(Over(Came::Either(format!("the handler was over, and then reported as stopped: {why:?}"))))
             }
-            None => Ok(Came::Right(format!("and it is not delivered again within {} ms", quiet.as_millis()))),
+            None => Ok(Came::Right(format!("nothing more came of it for {} ms", quiet.as_millis()))),
         }
     }
 

@@ -14,9 +14,9 @@ pub(super) fn text(board: &Board) -> String {
     let mut text = format!("# Scoreboard\n\n{INTRODUCTION}\n\n{}\n", legend());
     text.push_str(&systems(board));
     text.push_str(&table(board));
-    for (system, broken) in board.broken().filter(|(_, broken)| !broken.is_empty()) {
+    for system in board.systems.iter().filter(|system| system.broken().next().is_some()) {
         let _ = write!(text, "\n## {}\n", system.title);
-        for (it, shown) in broken {
+        for (it, shown) in system.broken() {
             text.push_str(&told(&it.clause, &system.told(it, shown)));
         }
     }

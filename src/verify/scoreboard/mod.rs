@@ -63,15 +63,6 @@ impl Board {
         systems.sort_by(|a, b| a.result.target.cmp(&b.result.target));
         Ok(Self { systems })
     }
-
-    /// Every system with each clause that it breaks.
-    fn broken(&self) -> impl Iterator<Item = (&System, Vec<(&ClauseResult, &Shown)>)> {
-        let of = |system: &'_ System| {
-            let broken = system.result.clauses.iter().filter(|it| it.cell == Cell::Broken);
-            broken.filter_map(|it| Some((it, it.shown.as_ref()?))).collect::<Vec<_>>()
-        };
-        self.systems.iter().map(move |system| (system, of(system)))
-    }
 }
 
 impl System {
@@ -90,6 +81,12 @@ impl System {
         let title = target.map_or_else(|| result.target.clone(), |target| target.title);
         let mapping = Some(folder.join("README.md")).filter(|path| path.is_file());
         Ok(Self { result, known, title, mapping })
+    }
+
+    /// Each clause that it breaks, with what shows it.
+    fn broken(&self) -> impl Iterator<Item = (&ClauseResult, &Shown)> {
+        let broken = self.result.clauses.iter().filter(|it| it.cell == Cell::Broken);
+        broken.filter_map(|it| Some((it, it.shown.as_ref()?)))
     }
 
     /// What a broken clause of it is told by.

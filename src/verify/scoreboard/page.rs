@@ -24,9 +24,9 @@ pub(super) fn html(board: &Board, beside: &Path) -> String {
         legend(),
     );
     page.push_str(&table(board, beside));
-    for (system, broken) in board.broken().filter(|(_, broken)| !broken.is_empty()) {
+    for system in board.systems.iter().filter(|system| system.broken().next().is_some()) {
         let _ = writeln!(page, "<h2>{}</h2>", text(&system.title));
-        for (it, shown) in broken {
+        for (it, shown) in system.broken() {
             page.push_str(&told(&it.clause, &system.told(it, shown)));
         }
     }
