@@ -172,6 +172,7 @@ fn report_page<'a>(name: &'a str, judged: &'a Judged, shown: &'a Shown) -> Page<
         verdict: &judged.verdict,
         opening: None,
         across: None,
+        not_offered: None,
         coverage: None,
     }
 }

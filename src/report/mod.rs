@@ -24,6 +24,11 @@ pub(crate) fn print_json(value: &impl Serialize) {
     print(&format!("{text}\n"));
 }
 
+/// Says something beside what is printed, for people: standard output stays what it is.
+pub(crate) fn say_beside(text: &str) {
+    write_to(anstream::stderr().lock(), text);
+}
+
 /// Says an error on standard error.
 pub(crate) fn say(error: &str) {
     let bad = style::BAD;

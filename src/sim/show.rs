@@ -79,6 +79,7 @@ impl Shown {
             verdict: &self.played.verdict,
             opening: None,
             across: None,
+            not_offered: None,
             coverage: None,
         }
     }

@@ -1,8 +1,16 @@
 //! `kew verify`: puts the scenarios to a queue that somebody else wrote, and shows how it stands with every clause.
 
+mod again;
+mod badge;
+mod html;
+mod junit;
 mod list;
+#[cfg(test)]
+mod made_up;
 mod page;
+mod scoreboard;
 mod self_check;
+mod smoke;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +19,14 @@ use std::sync::Mutex;
 use clap::Args;
 use kew_spec::clause::CLAUSES;
 use kew_spec::scenario;
-use kew_verify::known::{self, Known};
+use kew_verify::known::{self, Against, Known};
 use kew_verify::target::{Ready, Target};
 use kew_verify::{Options, Progress, Verified, scenarios};
 
+use again::Again;
+
 use crate::outcome::{EXIT_CODES, End, Failure};
-use crate::report::{self, progress};
+use crate::report::{self, progress, terminal};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,7 +34,9 @@ Examples:
   kew verify --list                   the systems there are, and which are installed
   kew verify bullmq --install         install one (pinned versions, in its own folder) and verify it
   kew verify bullmq retry/at-most     one clause alone; a family such as `retry` does as well
-  kew verify ./my-queue --smoke       try an adapter of your own: docs/adapters.md";
+  kew verify ./my-queue --smoke       try an adapter of your own: docs/adapters.md
+  kew verify bullmq --report b.html   see how it broke what it broke
+  kew verify --scoreboard results     put the results of several systems side by side";
 
 /// Verify a queue that somebody else wrote
 ///
@@ -69,6 +81,22 @@ pub(crate) struct Arguments {
     /// Write the result as JSON
     #[arg(long, value_name = "FILE.json")]
     result: Option<PathBuf>,
+    /// Write a page with the verdict, and the timeline of the play that shows it best
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
+    /// Write the result as JUnit XML, one test per clause
+    #[arg(long, value_name = "FILE.xml")]
+    junit: Option<PathBuf>,
+    /// Write a badge: `kew | 27 kept · 2 broken`
+    #[arg(long, value_name = "FILE.svg")]
+    badge: Option<PathBuf>,
+    /// Print a table of all results (`--result`) in this directory; with --report, write it as a page too
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["target", "list", "smoke", "scenario", "result", "junit", "badge", "histories"]
+    )]
+    scoreboard: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -77,6 +105,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
         return self_check::run();
     }
     let root = root(arguments)?;
+    if let Some(folder) = &arguments.scoreboard {
+        return scoreboard::run(folder, &root, arguments.report.as_deref());
+    }
     if arguments.list {
         return list::run(&root, arguments.install);
     }
@@ -86,16 +117,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
     ready(&target, arguments.install)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::harness(format!("start: {error}")))?;
+    if arguments.smoke {
+        return Ok(runtime.block_on(smoke::run(&target)));
+    }
     let verified = runtime.block_on(verify(&target, &options))?;
-    if let Some(folder) = &arguments.histories {
-        write_histories(folder, &verified)?;
-    }
-    if let Some(path) = &arguments.result {
-        let text = serde_json::to_string_pretty(&verified.result).expect("a result is JSON");
-        write(path, &(text + "\n"))?;
-    }
     let against = known.against(&verified.result, &today());
-    report::print(&page::page(&verified, &known, &against));
+    write_files(arguments, &verified, &known, &against)?;
+    report::print(&page::page(&verified, &known, &against, &Again::of(arguments)));
+    report::print(&terminal::written(arguments.report.as_deref()));
     Ok(if against.is_fine() { End::Kept } else { End::Broken })
 }
 
@@ -188,6 +217,28 @@ fn ready(target: &Target, install: bool) -> Result<(), Failure> {
             Err(Failure::input(format!("run {}: {what} does not answer at {server}; start it", target.name)))
         }
     }
+}
+
+/// Writes what is asked for beside the terminal.
+fn write_files(arguments: &Arguments, verified: &Verified, known: &Known, against: &Against) -> Result<(), Failure> {
+    let result = &verified.result;
+    if let Some(folder) = &arguments.histories {
+        write_histories(folder, verified)?;
+    }
+    if let Some(path) = &arguments.result {
+        let text = serde_json::to_string_pretty(result).expect("a result is JSON");
+        write(path, &(text + "\n"))?;
+    }
+    if let Some(path) = &arguments.report {
+        html::write(path, verified, &Again::of(arguments))?;
+    }
+    if let Some(path) = &arguments.junit {
+        write(path, &junit::xml(result, known, against))?;
+    }
+    if let Some(path) = &arguments.badge {
+        write(path, &badge::svg(result, against))?;
+    }
+    Ok(())
 }
 
 fn write_histories(folder: &Path, verified: &Verified) -> Result<(), Failure> {

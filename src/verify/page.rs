@@ -8,10 +8,12 @@ use kew_verify::Verified;
 use kew_verify::known::{Against, Known};
 use kew_verify::result::{Cell, ClauseResult, Verification};
 
-use crate::report::{excerpt, terminal};
+use super::again::Again;
+use crate::report::excerpt::{self, Excerpt};
+use crate::report::terminal;
 
 /// The whole page.
-pub(super) fn page(verified: &Verified, known: &Known, against: &Against) -> String {
+pub(super) fn page(verified: &Verified, known: &Known, against: &Against, again: &Again<'_>) -> String {
     let result = &verified.result;
     let mut text = head(result);
     text.push('\n');
@@ -20,7 +22,7 @@ pub(super) fn page(verified: &Verified, known: &Known, against: &Against) -> Str
     text.push_str(&summary(result));
     for it in result.clauses.iter().filter(|it| it.cell == Cell::Broken) {
         text.push('\n');
-        text.push_str(&broken(verified, it, known));
+        text.push_str(&broken(verified, it, known, again));
     }
     text.push_str(&remarks(result, against));
     text
@@ -39,7 +41,7 @@ fn head(result: &Verification) -> String {
 }
 
 /// The result in the form of a verdict: what is not offered was not exercised.
-fn verdict(result: &Verification) -> Verdict {
+pub(super) fn verdict(result: &Verification) -> Verdict {
     let entry = |it: &ClauseResult| ClauseVerdict {
         clause: it.clause.clone(),
         state: match it.cell {
@@ -56,7 +58,7 @@ fn verdict(result: &Verification) -> Verdict {
     Verdict { clauses: result.clauses.iter().map(entry).collect() }
 }
 
-fn summary(result: &Verification) -> String {
+pub(super) fn summary(result: &Verification) -> String {
     let count = |cell| result.count(cell);
     let mut text = format!(
         "  kept {} · broken {} · not offered {} · inconclusive {}",
@@ -72,26 +74,34 @@ fn summary(result: &Verification) -> String {
 }
 
 /// A broken clause: its text, what was seen, in which play, how often, and whether it is known.
-fn broken(verified: &Verified, it: &ClauseResult, known: &Known) -> String {
+fn broken(verified: &Verified, it: &ClauseResult, known: &Known, again: &Again<'_>) -> String {
     let Some(shown) = &it.shown else { return String::new() };
     let play = verified.plays.get(&shown.scenario);
     let entry = play.and_then(|play| play.verdict.get(&it.clause)).cloned();
     let entry = entry.unwrap_or_else(|| Verdict::none().clauses[0].clone());
-    let events: BTreeMap<u64, _> = play.map(|play| (2..).zip(&play.events).collect()).unwrap_or_default();
-    let verdict = Verdict { clauses: vec![entry.clone()] };
-    let excerpts = excerpt::excerpts(&verdict, &events);
-    let mut text = terminal::broken(&entry, excerpts.get(&it.clause));
+    let mut text = terminal::broken(&entry, excerpt_of(verified, it).as_ref());
     let rate = shown.rate;
     let _ = writeln!(
         text,
-        "      {} of {} plays of {}; kew verify {} {} --scenario {}",
-        rate.broken, rate.plays, shown.scenario, verified.result.target, it.clause, shown.scenario,
+        "      {} of {} plays of {}; {}",
+        rate.broken,
+        rate.plays,
+        shown.scenario,
+        again.line(&it.clause, &shown.scenario),
     );
     if let Some(known) = known.get(&it.clause) {
         let link = known.link.as_ref().map(|link| format!(" ({link})")).unwrap_or_default();
         let _ = writeln!(text, "      known: {}{link}", known.reason);
     }
     text
+}
+
+/// The lines of the smallest play that broke a clause.
+pub(super) fn excerpt_of(verified: &Verified, it: &ClauseResult) -> Option<Excerpt> {
+    let play = verified.plays.get(&it.shown.as_ref()?.scenario)?;
+    let events: BTreeMap<u64, _> = (2..).zip(&play.events).collect();
+    let verdict = Verdict { clauses: vec![play.verdict.get(&it.clause)?.clone()] };
+    excerpt::excerpts(&verdict, &events).remove(&it.clause)
 }
 
 /// What else there is to say of the run.

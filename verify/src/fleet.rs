@@ -195,14 +195,16 @@ impl Fleet {
         self.client.wrong().or_else(|| self.workers.iter().find_map(of))
     }
 
-    /// Ends all of it: workers first, so that nothing is left behind in a shared server.
-    pub(crate) async fn end(self) {
+    /// Ends all of it: workers first, so that nothing is left behind in a shared server. The error is the first thing
+    /// that one of them did wrong at that.
+    pub(crate) async fn end(self) -> Result<(), Error> {
+        let mut ended = Ok(());
         for worker in &self.workers {
             let link = Arc::clone(&worker.now.lock().expect("nobody panics with it").link);
             link.pause(false);
-            link.end().await;
+            ended = ended.and(link.end().await);
         }
-        self.client.end().await;
+        ended.and(self.client.end().await)
     }
 
     async fn launch_worker(&self, worker: usize, starts: u32, proxy: Option<&Proxy>) -> Result<Arc<Link>, Error> {

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod protocol;
 pub mod result;
 pub mod scenarios;
+pub mod smoke;
 pub mod target;
 
 mod fit;
@@ -41,6 +42,12 @@ use target::Target;
 /// Verifies the system that `target` speaks for. Call it on a tokio runtime with several threads.
 pub async fn verify(target: &Target, options: &Options, tell: &(dyn Fn(Progress) + Sync)) -> Result<Verified, Error> {
     run::verify(&target.name, &System::Target(Arc::new(target.clone())), options, tell).await
+}
+
+/// Tries the adapter of `target` alone: each thing that docs/adapters.md asks of it, once. `tell` is called for each step
+/// when it is over. Call it on a tokio runtime with several threads.
+pub async fn smoke(target: &Target, tell: &(dyn Fn(&smoke::Step) + Sync)) -> Vec<smoke::Step> {
+    smoke::smoke(&System::Target(Arc::new(target.clone())), tell).await
 }
 
 /// Verifies a queue in this process. `make` is called where one begins to be used. Call it on a tokio runtime with several

@@ -180,15 +180,23 @@ impl Link {
         }
     }
 
-    /// Says goodbye, and waits for the adapter to be gone.
-    pub(crate) async fn end(&self) {
+    /// Says goodbye, and waits for the adapter to be gone. Says what it did wrong at that; gone it is in any case.
+    pub(crate) async fn end(&self) -> Result<(), Error> {
         self.waiting.lock().expect("nobody panics with it").expected = true;
-        let _ = tokio::time::timeout(BYE, self.ask(Ask::Bye)).await;
+        let answer = tokio::time::timeout(BYE, self.ask(Ask::Bye)).await;
         let child = self.child.lock().expect("nobody panics with it").take();
         if let Some(mut child) = child
             && tokio::time::timeout(BYE, child.wait()).await.is_err()
         {
             let _ = child.kill().await;
+            return Err(self.fault(format!("did not exit within {} s of bye", BYE.as_secs())));
+        }
+        match answer {
+            Ok(Ok(Answer::Ok(_))) => Ok(()),
+            Ok(Ok(Answer::Refused(why))) => Err(self.fault(format!("refused bye: {why}"))),
+            Ok(Ok(Answer::Unknown(_))) => Err(self.fault("exited without an answer to bye".into())),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(self.fault(format!("did not answer bye within {} s", BYE.as_secs()))),
         }
     }
 

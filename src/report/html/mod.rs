@@ -6,6 +6,7 @@ mod embed;
 mod timeline;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -39,6 +40,8 @@ pub(crate) struct Page<'a> {
     pub(crate) opening: Option<&'a str>,
     /// Set where the run is one of many.
     pub(crate) across: Option<Across<'a>>,
+    /// The clauses that the system does not claim to keep, each with why: they are shown as such.
+    pub(crate) not_offered: Option<&'a BTreeMap<String, String>>,
     /// What the play came by, each with how often.
     pub(crate) coverage: Option<&'a [(String, u64)]>,
 }
@@ -107,7 +110,7 @@ pub(crate) fn page(page: &Page<'_>) -> String {
         runs: page.across.as_ref().map_or(1, |across| across.runs),
         left_out: page.left_out,
         opening: page.opening,
-        families: verdict::families(page.verdict, page.across.as_ref()),
+        families: verdict::families(page),
         coverage: page.coverage,
         timeline: timeline::timeline(events),
     };

@@ -46,6 +46,7 @@ fn made() -> String {
         verdict: &verdict,
         opening: None,
         across: None,
+        not_offered: None,
         coverage: Some(&coverage),
     })
 }
@@ -140,6 +141,7 @@ fn a_clause_that_another_run_broke_comes_with_its_excerpt_and_replay() {
         verdict: &verdict,
         opening: None,
         across: Some(Across { runs: 2, verdict: &all, shown: shown.into() }),
+        not_offered: None,
         coverage: None,
     });
     let data = data(&page);

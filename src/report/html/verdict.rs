@@ -2,10 +2,10 @@
 
 use kew_spec::clause::{self, Level};
 use kew_spec::history::Sight;
-use kew_spec::verdict::{ClauseVerdict, Finding, State, Verdict};
+use kew_spec::verdict::{ClauseVerdict, Finding, State};
 use serde::Serialize;
 
-use super::{Across, Elsewhere};
+use super::{Across, Elsewhere, Page};
 use crate::architecture::origin;
 use crate::report::excerpt::shortest;
 
@@ -34,15 +34,22 @@ struct Row<'a> {
     findings: Vec<&'a Finding>,
     /// Where another run shows it.
     elsewhere: Option<&'a Elsewhere<'a>>,
+    /// Why nobody asks whether it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_offered: Option<&'a str>,
 }
 
 /// The table: of all runs where there are many, with the findings of the one that is shown.
-pub(super) fn families<'a>(run: &'a Verdict, across: Option<&'a Across<'a>>) -> Vec<Family<'a>> {
+pub(super) fn families<'a>(page: &'a Page<'a>) -> Vec<Family<'a>> {
+    let (run, across) = (page.verdict, page.across.as_ref());
     let all = across.map_or(run, |across| across.verdict);
     let mut families: Vec<Family<'a>> = Vec::new();
     for entry in &all.clauses {
         let name = entry.clause.split('/').next().unwrap_or_default();
-        let row = row(entry, run.get(&entry.clause), across);
+        // What is not offered is not held against the system, whatever a checker found in the play.
+        let not_offered = page.not_offered.and_then(|them| them.get(&entry.clause)).map(String::as_str);
+        let here = run.get(&entry.clause).filter(|_| not_offered.is_none());
+        let row = Row { not_offered, ..row(entry, here, across) };
         match families.last_mut().filter(|family| family.name == name) {
             Some(family) => family.clauses.push(row),
             None => families.push(Family { name, clauses: vec![row] }),
@@ -69,6 +76,7 @@ fn row<'a>(entry: &'a ClauseVerdict, here: Option<&'a ClauseVerdict>, across: Op
         broken_here,
         findings: here.map(best_first).unwrap_or_default(),
         elsewhere,
+        not_offered: None,
     }
 }
 

@@ -52,6 +52,7 @@ const leasesByJob = jobs.map(() => []);
 for (const lease of leases) leasesByJob[lease.job].push(lease);
 
 const clauses = data.families.flatMap((family) => family.clauses);
+for (const clause of clauses) if (clause.not_offered) clause.state = "not-offered";
 
 /** The first place in `list`, which is in the order of `key`, whose key is not below `value`. */
 function place(list, value, key = (item) => item.at) {

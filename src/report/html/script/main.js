@@ -45,9 +45,11 @@ function showCoverage() {
 function showNothingBroken() {
   const kept = clauses.filter((clause) => clause.state === "kept").length;
   const tried = data.runs > 1 ? `${counted(data.runs, "run")} put` : "this run put";
+  const without = clauses.filter((clause) => clause.state === "not-offered").length;
+  const rest = without ? ` ${counted(without, "clause")} more the system does not offer: nothing is said of them.` : "";
   byId("clause").replaceChildren(
     element("h2", {}, glyphElement("check", "teal"), element("span", { text: "Nothing is broken" })),
-    element("p", { className: "text", text: `All ${counted(kept, "clause")} that ${tried} to the test were kept. Choose one to see what it promises.` }));
+    element("p", { className: "text", text: `All ${counted(kept, "clause")} that ${tried} to the test were kept.${rest} Choose one to see what it promises.` }));
   showFinding(null);
 }
 

@@ -5,7 +5,11 @@ const STATES = {
   inconclusive: { sign: "clock", colour: "amber", says: "inconclusive" },
   kept: { sign: "check", colour: "teal", says: "kept" },
   "not-exercised": { sign: "gone", colour: "faint", says: "not exercised" },
+  "not-offered": { sign: "stop", colour: "faint", says: "not offered" },
 };
+
+/** Not worth a word where no clause stands so. */
+const SELDOM = ["inconclusive", "not-offered"];
 
 /** An element with attributes, classes and children. */
 function element(tag, { text, ...rest } = {}, ...children) {
@@ -20,7 +24,7 @@ let onlyState = null;
 
 function showTally() {
   const tally = document.getElementById("tally");
-  const states = Object.entries(STATES).filter(([state]) => state !== "inconclusive" || clauses.some((clause) => clause.state === state));
+  const states = Object.entries(STATES).filter(([state]) => !SELDOM.includes(state) || clauses.some((clause) => clause.state === state));
   tally.replaceChildren(...states.map(([state, { sign, colour, says }]) => {
     const count = clauses.filter((clause) => clause.state === state).length;
     const button = element("button", { type: "button", className: `tally-${state}${count ? "" : " none"}` },
@@ -93,6 +97,7 @@ function showClause(clause) {
 }
 
 function tested(clause) {
+  if (clause.not_offered) return clause.not_offered;
   if (!clause.exercised && !clause.broken) return `needs ${clause.needs.join(", ")}`;
   const parts = [`put to the test ${counted(clause.exercised, "time")}`];
   if (clause.broken) parts.push(`broken ${counted(clause.broken, "time")}`);
