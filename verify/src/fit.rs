@@ -6,6 +6,7 @@
 use kew_spec::queues::{Attempts, Backoff, DURATION_MAX_MS, Policy, Queues};
 use kew_spec::scenario::{Act, FaultKind, OpAct, OpSpec, Scenario};
 
+use crate::bound::bound_ms;
 use crate::protocol::About;
 use crate::scenarios;
 
@@ -30,6 +31,9 @@ const REAL_LENGTH_MS_MAX: u64 = 65_000;
 
 /// Jobs that wait for a tick which comes less often are left out.
 const TICK_MS_MAX: u64 = 10_000;
+
+/// The longest that it may then take to drain.
+const BOUND_MS_MAX: u64 = 90_000;
 
 /// The most jobs of one scenario: a test of promises, not of throughput.
 const JOBS_MAX: usize = 600;
@@ -104,7 +108,12 @@ pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fi
     }
     close_calls(&scaled, &policies)?;
     let strikes = crashes || !scenario.faults.is_empty();
-    Ok(Fitted { scenario: scaled, policies, strikes })
+    let fitted = Fitted { scenario: scaled, policies, strikes };
+    let bound_ms = bound_ms(&fitted, about);
+    if BOUND_MS_MAX < bound_ms {
+        return Err(format!("it might take {} s to drain", bound_ms / 1_000));
+    }
+    Ok(fitted)
 }
 
 /// `scenario` without jobs that would wait for a tick for so long.

@@ -17,6 +17,7 @@ pub mod scenarios;
 pub mod smoke;
 pub mod target;
 
+mod bound;
 mod fit;
 mod fleet;
 mod infer;

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kew_spec::history::{DeadLetter, DeadLetters, Drained, Row, StatusRead};
-use kew_spec::queues::{Backoff, Policy};
-use kew_spec::scenario::Act;
 
 use super::{Progress, Stage};
+use crate::bound::{bound_ms, wait_ms};
 use crate::link::Error;
 use crate::protocol::{Answer, Ask, Dead, DeadJob, Standing, Which};
 
@@ -21,15 +20,9 @@ const ASKED_MAX: u32 = 25;
 /// How long to wait for what should not come, at least and at most.
 const QUIET_MS: (u64, u64) = (400, 3_000);
 
-/// What no system is quicker than for being done with everything.
-const BOUND_MS_MIN: u64 = 4_000;
-
-/// The longest that a play waits for its end.
-const BOUND_MS_MAX: u64 = 90_000;
-
 /// Waits for the end, and reads.
 pub(super) async fn drain(stage: &Arc<Stage>, watching: tokio::task::JoinHandle<()>) -> Result<(), Error> {
-    let bound_ms = bound_ms(stage);
+    let bound_ms = bound_ms(&stage.fitted, &stage.about);
     let until = tokio::time::Instant::now() + Duration::from_millis(bound_ms);
     let mut ok = is_done(stage);
     while !ok && tokio::time::Instant::now() < until {
@@ -63,37 +56,6 @@ fn is_over(stage: &Stage, job: &str, progress: &Progress) -> bool {
     let scripted = stage.plans.get(job).map_or(0, |plan| plan.attempts.len() as u32);
     let max = policy.attempts.max().unwrap_or(scripted.max(1));
     progress.completed || progress.cancelled || max <= progress.deliveries
-}
-
-/// What the policies and what is left allow it to take at most.
-fn bound_ms(stage: &Stage) -> u64 {
-    let recovers_ms = stage.about.capabilities.recovers_ms(&stage.fitted.policies);
-    let jobs = stage.plans.len() as u64;
-    let longest = stage.fitted.policies.iter().map(|(queue, policy)| {
-        let behaviours = stage.plans.values().filter(|plan| plan.queue == queue).flat_map(|plan| &plan.attempts);
-        let (mut lasts, mut crashes) = (0, false);
-        for behaviour in behaviours {
-            let hangs = behaviour.act == Act::Hang || policy.timeout_ms < behaviour.after_ms;
-            lasts = lasts.max(if hangs { policy.timeout_ms } else { behaviour.after_ms });
-            crashes |= behaviour.act == Act::Crash;
-        }
-        let tries = stage.plans.values().filter(|plan| plan.queue == queue).map(|plan| plan.attempts.len()).max();
-        let tries = policy.attempts.max().unwrap_or(tries.unwrap_or(1) as u32);
-        let recovery = if crashes || stage.fitted.strikes { recovers_ms } else { 0 };
-        let each: u64 = (1..=tries).map(|attempt| lasts + recovery + wait_ms(policy, attempt)).sum();
-        let limited = policy.rate_limit.as_ref().map_or(0, |it| jobs * it.per_ms / u64::from(it.starts.max(1)));
-        let ticks = policy.schedule.as_ref().map_or(0, |it| 3 * it.every_ms);
-        let batch = policy.batch.as_ref().and_then(|it| it.wait_ms).unwrap_or(0);
-        each + limited + ticks + batch + jobs * lasts / u64::from(stage.slots.max(1))
-    });
-    (BOUND_MS_MIN + 2 * longest.max().unwrap_or(0)).min(BOUND_MS_MAX)
-}
-
-fn wait_ms(policy: &Policy, attempt: u32) -> u64 {
-    match &policy.backoff {
-        Backoff::Exponential(it) => it.delay_max_ms(attempt),
-        Backoff::None | Backoff::NextTick => 0,
-    }
 }
 
 /// Long enough for one attempt too many to show.

@@ -98,7 +98,7 @@ def configure(m):
     backoff = policy.get("backoff")
     if isinstance(backoff, dict) and "exponential" in backoff:
         asked = backoff["exponential"]
-        options.update(min_backoff=asked["first_ms"], max_backoff=asked["max_ms"])
+        options.update(min_backoff=asked["first_ms"], max_backoff=2 * asked["max_ms"])
         applied["backoff"] = {"exponential": {**asked, "jitter_percent": 100}}
     rate = policy.get("rate_limit")
     if rate:
