@@ -12,15 +12,16 @@ const FILE_LINES_MAX: usize = 700;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// The folders that hold Rust.
-const FOLDERS: [&str; 6] = ["benches", "runtime", "sim", "spec", "src", "tests"];
+const FOLDERS: [&str; 8] = ["benches", "runtime", "sim", "spec", "src", "tests", "verify/src", "verify/tests"];
 
 /// Each crate's folder and the crates of Kew that it may depend on.
-const MAY_USE: [(&str, &[&str]); 5] = [
+const MAY_USE: [(&str, &[&str]); 6] = [
     ("spec", &[]),
     ("runtime", &["kew-spec"]),
     ("runtime/handlers", &["kew-spec", "kew-runtime"]),
     ("sim", &["kew-spec", "kew-runtime"]),
-    (".", &["kew-spec", "kew-runtime", "kew-handlers", "kew-sim"]),
+    ("verify", &["kew-spec"]),
+    (".", &["kew-spec", "kew-runtime", "kew-handlers", "kew-sim", "kew-verify"]),
 ];
 
 fn root() -> &'static Path {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Mutex, RwLock};
 
 use super::server::Server;
-use super::{Answer, Fault, Line, address_file, answer, name_file, play_of, text};
+use super::{Answer, Fault, Line, address_file, answer, name_file, name_of, payload_file, play_of, text};
 
 /// How long a reply may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,6 +94,10 @@ impl Client {
         let once = text(asked, "idempotency_key");
         let headers = [("Idempotency-Key", once.as_str())];
         let headers = if once.is_empty() { &[][..] } else { &headers[..] };
+        let by_payload = payload_file(&self.dir, &payload);
+        if !by_payload.exists() {
+            std::fs::write(by_payload, &name).map_err(|error| Fault::Refused(error.to_string()))?;
+        }
         let made: Value = read(&self.call(&queue, Method::POST, "/v1/jobs", headers, body).await?)?;
         let id = text(&made, "id");
         let mut jobs = self.jobs.lock().await;
@@ -109,7 +113,12 @@ impl Client {
         let Some(kept) = self.dead_letter_queue(&queue).await else { return Ok(json!({ "jobs": [] })) };
         let path = format!("/v1/dead-letters/{kept}?limit=1000");
         let list: DeadLetters = read(&self.call(&queue, Method::GET, &path, &[], String::new()).await?)?;
-        let names = self.jobs.lock().await.1.clone();
+        let mut names = self.jobs.lock().await.1.clone();
+        for it in &list.dead_letters {
+            if !names.contains_key(&it.job.id) {
+                names.insert(it.job.id.clone(), name_of(&self.dir, &it.job.id, it.job.payload.get()).await);
+            }
+        }
         let entry = |it: DeadLetter| {
             let attempts = it
                 .attempts

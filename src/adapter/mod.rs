@@ -7,13 +7,19 @@ mod client;
 mod server;
 mod worker;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// How often to look whether the client has written something down, and how many times.
+const LOOK: Duration = Duration::from_millis(5);
+const LOOKS_MAX: u32 = 20;
 
 /// A line of the harness.
 #[derive(Debug, Deserialize)]
@@ -119,4 +125,23 @@ fn address_file(dir: &Path, play: &str) -> PathBuf {
 /// Where the harness's name of a job is written down.
 fn name_file(dir: &Path, job: &str) -> PathBuf {
     dir.join(format!("{job}.name"))
+}
+
+/// Where it is written down for a job whose enqueue was never answered: by its payload.
+fn payload_file(dir: &Path, payload: &str) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    payload.hash(&mut hasher);
+    dir.join(format!("payload-{:016x}.name", hasher.finish()))
+}
+
+/// The harness's name of a job: by its id, or if nobody ever heard that, by its payload.
+async fn name_of(dir: &Path, job: &str, payload: &str) -> String {
+    let read = |path: PathBuf| std::fs::read_to_string(path).ok().filter(|text| !text.is_empty());
+    for _ in 0..LOOKS_MAX {
+        if let Some(name) = read(name_file(dir, job)) {
+            return name;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    read(payload_file(dir, payload)).unwrap_or_else(|| job.to_owned())
 }

@@ -15,10 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{oneshot, watch};
 
-use super::{Fault, Line, address_file, answer, name_file, play_of, say, text};
-
-/// How often to look whether the client has written something down.
-const LOOK: Duration = Duration::from_millis(5);
+use super::{Fault, LOOK, Line, address_file, answer, name_of, play_of, say, text};
 
 /// Handlers that wait for their outcome, by invocation.
 type Waiting = Arc<Mutex<BTreeMap<String, oneshot::Sender<Value>>>>;
@@ -118,7 +115,7 @@ impl Handler for Told {
             let invocation = format!("{}/{}", self.name, delivery.id);
             let (mut jobs, mut ids) = (Vec::new(), BTreeMap::new());
             for job in &delivery.jobs {
-                let name = written(&name_file(&self.dir, &job.id)).await;
+                let name = name_of(&self.dir, &job.id, job.payload.get()).await;
                 jobs.push(json!({ "job": name, "attempt": job.attempt, "payload": job.payload.get() }));
                 ids.insert(name, job.id.clone());
             }

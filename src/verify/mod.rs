@@ -9,6 +9,7 @@ mod list;
 mod made_up;
 mod page;
 mod scoreboard;
+mod self_check;
 mod smoke;
 
 use std::fs;
@@ -20,7 +21,7 @@ use kew_spec::clause::CLAUSES;
 use kew_spec::scenario;
 use kew_verify::known::{self, Against, Known};
 use kew_verify::target::{Ready, Target};
-use kew_verify::{Options, Progress, Verified};
+use kew_verify::{Options, Progress, Verified, scenarios};
 
 use again::Again;
 
@@ -56,6 +57,9 @@ pub(crate) struct Arguments {
     /// Install the system first, if it is not; with --list, every one
     #[arg(long)]
     install: bool,
+    /// Check the harness itself: an honest queue must not be accused, and every lie must be named
+    #[arg(long)]
+    self_check: bool,
     /// Try the adapter alone: one job, one retry, and what it declares
     #[arg(long)]
     smoke: bool,
@@ -97,6 +101,9 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
+    if arguments.self_check {
+        return self_check::run();
+    }
     let root = root(arguments)?;
     if let Some(folder) = &arguments.scoreboard {
         return scoreboard::run(folder, &root, arguments.report.as_deref());
@@ -188,7 +195,7 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
 }
 
 fn scenario_of(name: &str) -> Result<scenario::Scenario, Failure> {
-    if let Some(found) = scenario::find(name).or_else(|| kew_verify::scenarios::find(name)) {
+    if let Some(found) = scenario::find(name).or_else(|| scenarios::find(name)) {
         return Ok(found);
     }
     let text = fs::read_to_string(name)

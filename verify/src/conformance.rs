@@ -106,6 +106,11 @@ impl Conformance {
         Self(verified.map_err(|error| error.to_string()))
     }
 
+    /// What it came to, or what the queue did that no queue in this process may do.
+    pub fn verified(&self) -> Result<&Verified, &str> {
+        self.0.as_ref().map_err(String::as_str)
+    }
+
     /// Panics if the clause was broken, and says how; prints how it stands otherwise.
     ///
     /// # Panics

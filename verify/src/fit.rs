@@ -3,8 +3,8 @@
 //!
 //! A scenario that leans on something the system does not offer is not played, and the reason is kept.
 
-use kew_spec::queues::{Attempts, Backoff, Policy, Queues};
-use kew_spec::scenario::{Act, FaultKind, OpAct, Scenario};
+use kew_spec::queues::{Attempts, Backoff, DURATION_MAX_MS, Policy, Queues};
+use kew_spec::scenario::{Act, FaultKind, OpAct, OpSpec, Scenario};
 
 use crate::protocol::About;
 use crate::scenarios;
@@ -27,6 +27,9 @@ const LENGTH_MS_MAX: u64 = 25_000;
 
 /// The same of a scenario that states real times, and is short but for what takes long by its nature.
 const REAL_LENGTH_MS_MAX: u64 = 65_000;
+
+/// Jobs that wait for a tick which comes less often are left out.
+const TICK_MS_MAX: u64 = 10_000;
 
 /// The most jobs of one scenario: a test of promises, not of throughput.
 const JOBS_MAX: usize = 600;
@@ -56,8 +59,6 @@ pub(crate) struct Reach {
 pub(crate) struct Fitted {
     pub(crate) scenario: Scenario,
     pub(crate) policies: Queues,
-    /// Simulated milliseconds per real one; below 1 it is slowed down.
-    pub(crate) scale: f64,
     /// It strikes processes, so it needs its own.
     pub(crate) strikes: bool,
 }
@@ -91,9 +92,11 @@ pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fi
     }
     let real = scenarios::are_real(&scenario.name);
     let scale = scale(scenario, &policies, about.quantum_ms).min(if real { 1.0 } else { f64::MAX });
-    let scaled = scaled(scenario, scale);
+    let scaled = without_far_ticks(scaled(scenario, scale), &policies, scale)?;
+    let used = |name: &str| scaled.job_specs.iter().any(|job| job.queue == name);
     let policies: Queues = policies
         .iter()
+        .filter(|(name, _)| used(name))
         .map(|(name, policy)| (name.to_owned(), in_time(policed(policy, scale), &scaled, name, about.quantum_ms)))
         .collect();
     if (if real { REAL_LENGTH_MS_MAX } else { LENGTH_MS_MAX }) < scaled.length_ms() {
@@ -101,7 +104,22 @@ pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fi
     }
     close_calls(&scaled, &policies)?;
     let strikes = crashes || !scenario.faults.is_empty();
-    Ok(Fitted { scenario: scaled, policies, scale, strikes })
+    Ok(Fitted { scenario: scaled, policies, strikes })
+}
+
+/// `scenario` without jobs that would wait for a tick for so long.
+fn without_far_ticks(mut scenario: Scenario, policies: &Queues, scale: f64) -> Result<Scenario, String> {
+    let every_ms = |queue: &str| policies.get(queue)?.schedule.as_ref().map(|schedule| real(schedule.every_ms, scale));
+    let far = |queue: &str| every_ms(queue).is_some_and(|ms| TICK_MS_MAX < ms);
+    let left_out = scenario.jobs().into_iter().filter(|job| far(&job.queue));
+    let labels: Vec<_> = left_out.map(|job| job.label).collect();
+    let named =
+        |op: &OpSpec| op.queue.as_deref().is_some_and(far) || op.job.as_ref().is_some_and(|job| labels.contains(job));
+    scenario.job_specs.retain(|job| !far(&job.queue));
+    if scenario.ops.iter().any(named) || scenario.job_specs.is_empty() {
+        return Err(format!("its ticks would be more than {} s apart", TICK_MS_MAX / 1_000));
+    }
+    Ok(scenario)
 }
 
 /// `policy` without what the system does not offer.
@@ -113,6 +131,11 @@ fn offered(policy: &Policy, about: &About) -> Policy {
         && !can.exponential_backoff.has("jitter")
     {
         it.jitter_percent = 0;
+    }
+    if let Backoff::Exponential(it) = &mut backoff
+        && !can.exponential_backoff.has("cap")
+    {
+        it.max_ms = DURATION_MAX_MS;
     }
     let schedule = keeps(can.schedule.is_there()).and(policy.schedule.clone());
     if schedule.is_none() && backoff == Backoff::NextTick {

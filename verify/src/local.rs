@@ -24,6 +24,8 @@ pub struct Setup {
     pub policy: Policy,
     /// How many handlers run side by side.
     pub slots: u32,
+    /// All queues of the same play, this one included: where there are priorities, they share the slots.
+    pub beside: Vec<String>,
 }
 
 /// A job queue that lives in this process, as Kew speaks with it. What a queue does not offer it leaves at its default, and

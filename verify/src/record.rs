@@ -1,9 +1,10 @@
 //! Writes down what is seen while a scenario is played, in order, on the harness's own clock.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use kew_spec::history::{Event, What};
+use tokio::time::Instant;
 
 /// The observations of one play. Clones write to the same one.
 #[derive(Clone, Debug)]
@@ -16,6 +17,7 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "adapters go on in real time alone")]
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("the wall clock is past 1970");
         Self { began: Instant::now(), epoch_ms: epoch.as_millis() as u64, seen: Arc::default() }
     }
@@ -26,8 +28,8 @@ impl Recorder {
     }
 
     /// The moment `ms` after the play began.
-    pub(crate) fn moment(&self, ms: u64) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.began) + std::time::Duration::from_millis(ms)
+    pub(crate) fn moment(&self, ms: u64) -> Instant {
+        self.began + std::time::Duration::from_millis(ms)
     }
 
     /// The wall clock when the play began, in milliseconds since the Unix epoch.

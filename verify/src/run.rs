@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kew_spec::clause::{self, CLAUSES, Level};
 use kew_spec::scenario::{Scenario, library};
 use kew_spec::verdict::State;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::capability::Is;
 use crate::fit::{Fitted, fit};
@@ -27,7 +28,7 @@ use crate::scenarios;
 const CALM_AT_ONCE: usize = 12;
 
 /// How many plays with strikes, each with processes of its own.
-const STRUCK_AT_ONCE: usize = 3;
+const STRUCK_AT_ONCE: usize = 6;
 
 /// How many workers the shared processes have.
 const WORKERS: usize = 3;

@@ -18,6 +18,7 @@ scenarios! {
     "entity-tried-again"
     "late-answer"
     "limited"
+    "never-gives-up"
     "tick-drains"
     "ticks-under-a-pause"
 }

@@ -423,16 +423,20 @@ impl Ledger {
     }
 
     /// By how much later than `ready_clock` the waiting `live` may really be due: what jitter may have added to its
-    /// backoff, where the queue does not say when a retry is due.
+    /// backoff, and after a loss the time until the queue noticed it, where the queue does not say when a retry is due.
     pub(super) fn unsure_ms(&self, live: &Live) -> u64 {
         let retried = u32::try_from(live.attempts.len()).unwrap_or(u32::MAX);
         if !self.header.inferred || retried == 0 {
             return 0;
         }
-        match self.policy(&live.queue).map(|policy| &policy.backoff) {
-            Some(Backoff::Exponential(it)) => it.delay_max_ms(retried) - it.base_ms(retried),
-            _ => 0,
-        }
+        let end = live.attempts.last().and_then(|last| last.end.as_ref());
+        let is_lost = end.is_some_and(|end| end.outcome == AttemptOutcome::Lost);
+        let unnoticed_ms = if is_lost { self.header.slack.recovery_ms } else { 0 };
+        unnoticed_ms
+            + match self.policy(&live.queue).map(|policy| &policy.backoff) {
+                Some(Backoff::Exponential(it)) => it.delay_max_ms(retried) - it.base_ms(retried),
+                _ => 0,
+            }
     }
 
     /// The jobs that surely wait in `queue` and are due at `clock`, with the clock each is due at.

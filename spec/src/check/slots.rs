@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn start(processors: &mut Processors, job: &str, delivery: Option<&str>) {
-        let jobs = vec![Given { job: job.into(), attempt: 1, payload: String::new() }];
+        let jobs = vec![Given { job: job.into(), attempt: 1, told: None, payload: String::new() }];
         let it = Started { processor: P.into(), delivery: None, queue: "q".into(), jobs };
         processors.start(&it, delivery.map(str::to_owned));
     }

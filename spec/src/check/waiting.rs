@@ -95,9 +95,9 @@ mod tests {
         line.enter("j1", None, 10);
         line.enter("j2", None, 20);
         line.advance(9);
-        assert_eq!((line.due(9), line.head(9)), (0, None));
+        assert_eq!(line.due(9), 0);
         line.advance(10);
-        assert_eq!((line.due(10), line.head(10)), (1, Some((10, "j1"))));
+        assert_eq!((line.due(10), line.jobs().next()), (1, Some((10, "j1"))));
         assert_eq!(line.due(20), 2, "as it will stand then");
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kew_spec::history::{AttemptOutcome, Event, Told, What};
+use kew_spec::lifecycle::Status;
 
 /// What comes later in the history, by job.
 #[derive(Default)]
@@ -24,6 +25,8 @@ pub(super) struct Ahead {
     /// Where a job is put back or cancelled with success: the operation's place.
     pub(super) redrives: BTreeMap<String, Vec<usize>>,
     pub(super) cancels: BTreeMap<String, usize>,
+    /// Where each job is read as failed for good.
+    pub(super) failed: BTreeMap<String, Vec<usize>>,
     /// Jobs read in each dead letter queue.
     pub(super) dead: BTreeMap<String, Vec<usize>>,
     pub(super) drained: Option<usize>,
@@ -70,6 +73,11 @@ impl Ahead {
                     ahead.paused_at_drain.insert(it.queue.clone());
                 }
                 What::Resume(it) if ahead.drained.is_none() => drop(ahead.paused_at_drain.remove(&it.queue)),
+                What::StatusRead(it)
+                    if it.row.as_ref().is_some_and(|row| row.is_final && row.status == Status::Failed) =>
+                {
+                    ahead.failed.entry(it.job.clone()).or_default().push(index);
+                }
                 What::DeadLetters(it) => {
                     ahead.reads_dead = true;
                     for entry in &it.entries {

@@ -16,12 +16,23 @@ impl Inference<'_> {
         let starts = Ahead::next(self.ahead.starts.get(&mine), index).is_some();
         let made = starts || (!names_other && !refused && reply.is_some_and(|(_, told, _)| *told == Told::Ok));
         let entity = self.policy(&it.queue).is_some_and(|policy| policy.deduplication) && it.key.is_some();
-        if made && !entity && !self.jobs.contains_key(&mine) {
+        if made && !entity && !self.straddles_tick(at, it) && !self.jobs.contains_key(&mine) {
             self.accept(at, it, &mine, How::Created);
         }
     }
 
-    /// A job of an entity starts before the enqueue that asked for it was answered.
+    /// Whether a tick lies between an enqueue and its answer: then nobody can tell which tick the job waits for, and it
+    /// counts as made with the answer.
+    fn straddles_tick(&self, at: u64, it: &Enqueue) -> bool {
+        let policy = self.policy(&it.queue).filter(|policy| policy.schedule.is_some());
+        let answered = self.ahead.replies.get(&it.op).filter(|(_, told, _)| *told == Told::Ok);
+        policy.zip(answered).is_some_and(|(policy, (index, ..))| {
+            let ready = |at: u64| policy.first_ready_at(self.clock(at));
+            ready(at) != ready(self.events[*index].at)
+        })
+    }
+
+    /// A job starts before the enqueue that asked for it was answered, or without an answer that says so.
     pub(super) fn accept_before(&mut self, index: usize, at: u64, job: &str) {
         if self.jobs.contains_key(job) {
             return;
@@ -86,7 +97,8 @@ impl Inference<'_> {
     /// The answer to an operation is heard.
     pub(super) fn answer(&mut self, index: usize, at: u64, op: u64) {
         let Some(asked) = self.asked.get(&op).cloned() else { return };
-        if !matches!(asked, What::Enqueue(_)) || self.known.newest_wins {
+        let decided = self.ahead.told_ok(op) && self.known.newest_wins;
+        if !matches!(asked, What::Enqueue(_)) || decided {
             self.asked.remove(&op);
         }
         let Some((_, Told::Ok, named)) = self.ahead.replies.get(&op).cloned() else { return };
@@ -135,7 +147,11 @@ impl Inference<'_> {
         let is_it =
             |op: &u64, asked: &What| matches!(asked, What::Redrive(it) if it.job == id) && self.ahead.told_ok(*op);
         let op = self.asked.iter().find(|(op, asked)| is_it(op, asked)).map(|(op, _)| *op);
-        if let Some(op) = op {
+        let spent = self.jobs.get(id).is_some_and(|job| {
+            let max = self.policy(&job.queue).and_then(|policy| policy.attempts.max());
+            job.over.is_some() || max.is_some_and(|max| max as usize <= job.attempts.len())
+        });
+        if let Some(op) = op.filter(|_| spent) {
             self.asked.remove(&op);
             self.put_back(at, id);
         }

@@ -102,7 +102,8 @@ impl Inference<'_> {
         let cancelled = self.ahead.cancels.get(id).is_some_and(|place| index < *place);
         let waits = cancelled || self.ahead.drained.is_none() || self.ahead.paused_at_drain.contains(&job.queue);
         match due {
-            Some(due) if waits => Then::RetryAt(due),
+            // It may have been given to a worker that did not live to tell: `deliver_unseen` finds that.
+            Some(due) if waits || self.ahead.strikes.iter().any(|(struck, _)| at < *struck) => Then::RetryAt(due),
             _ => self.end_of(&job.queue, self.is_kept(index, id)),
         }
     }

@@ -11,6 +11,9 @@ use super::{Inference, Job};
 /// How far ahead starts are looked at, in events: plenty for what is under way at once.
 const EVENTS_MAX: usize = 2_000;
 
+/// How far apart the starts of a limited queue may be to count as close.
+const LIMITED_MS: u64 = 50;
+
 /// Where a delivery stands in the order; the least goes first.
 type Rank = (Reverse<u64>, Reverse<usize>, u64);
 
@@ -20,7 +23,7 @@ impl Inference<'_> {
         let own = self.rank(it, at);
         let mut before: Vec<_> =
             self.close_by(index, at).into_iter().map(|other| (self.rank(&other, at), other)).collect();
-        before.retain(|(rank, _)| *rank < own);
+        before.retain(|(rank, other)| *rank < own && !self.share_entity(it, other));
         before.sort_by_key(|(rank, _)| *rank);
         for (_, other) in before {
             self.grant_ahead(at, &other);
@@ -53,16 +56,35 @@ impl Inference<'_> {
             event.at <= at + self.known.late_ms && !struck
         });
         let starts = soon.filter_map(|event| match &event.what {
-            What::Started(it) => Some(it),
+            What::Started(it) => Some((event.at, it)),
             _ => None,
         });
-        let could = |it: &&Started| {
+        let could = |(started_at, it): &(u64, &Started)| {
+            // Where starts are limited, moving one by much would break the limit.
             let limited = self.policy(&it.queue).is_none_or(|policy| policy.rate_limit.is_some());
+            let far = limited && at + LIMITED_MS < *started_at;
             let known = it.delivery.as_ref().is_some_and(|delivery| self.granted_ahead.contains(delivery));
-            let due = |job: &Job| waits(job) && job.due_clock <= clock;
-            !limited && !known && it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(due))
+            let due = |job: &Job| waits(job) && job.due_clock <= clock && !self.is_behind(job);
+            !far && !known && it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(due))
         };
-        starts.filter(could).cloned().collect()
+        starts.filter(could).map(|(_, it)| it.clone()).collect()
+    }
+
+    /// Whether two deliveries hold jobs of one entity: of those one goes after the other has ended.
+    fn share_entity(&self, one: &Started, other: &Started) -> bool {
+        let entities = |it: &Started| -> Vec<_> {
+            let jobs = it.jobs.iter().filter_map(|given| self.jobs.get(&given.job));
+            jobs.filter_map(|job| Some((job.queue.clone(), job.key.clone()?))).collect()
+        };
+        let ones = entities(one);
+        entities(other).iter().any(|entity| ones.contains(entity))
+    }
+
+    /// Whether another job of its entity is at work or waits: then it goes after that one, or nobody knows which goes first.
+    fn is_behind(&self, job: &Job) -> bool {
+        let deduplicates = self.policy(&job.queue).is_some_and(|policy| policy.deduplication);
+        let of_key = |other: &&Job| other.queue == job.queue && other.key == job.key && other.over.is_none();
+        deduplicates && job.key.is_some() && 1 < self.jobs.values().filter(of_key).count()
     }
 
     fn rank(&self, it: &Started, at: u64) -> Rank {

@@ -63,9 +63,10 @@ impl Inference<'_> {
     }
 
     /// Whether the handler of `id` said how it ended so shortly before its host was struck that nobody may have heard it;
-    /// that the job comes again shows it.
+    /// that the job comes again, or is found dead, shows it.
     pub(super) fn may_be_unheard(&self, index: usize, at: u64, id: &str) -> bool {
-        let comes_again = Ahead::next(self.ahead.starts.get(id), index).is_some();
+        let later = [self.ahead.starts.get(id), self.ahead.dead.get(id), self.ahead.failed.get(id)];
+        let comes_again = later.into_iter().any(|places| Ahead::next(places, index).is_some());
         let processor = self.jobs.get(id).and_then(|job| job.attempts.last()).map(|last| last.processor.as_str());
         let strikes = |hosts: &[String]| {
             hosts.iter().any(|host| Some(host.as_str()) == processor || !host.starts_with("processor-"))

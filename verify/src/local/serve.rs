@@ -55,9 +55,9 @@ fn caught(mut answering: Answering) -> Answering {
 fn answer<Q: Queue>(queue: Arc<Q>, ask: Ask, calls: &Arc<Calls>, said: &UnboundedSender<Said>) -> Answering {
     match ask {
         Ask::Hello(_) => Box::pin(async move { done(Ok(queue.about())) }),
-        Ask::Configure { queue: name, policy, slots, .. } => {
+        Ask::Configure { queue: name, policy, slots, beside } => {
             let handler = Handler::new(name.clone(), Arc::clone(calls), said.clone());
-            let setup = Setup { queue: name, policy: *policy, slots };
+            let setup = Setup { queue: name, policy: *policy, slots, beside };
             let configured = async move { queue.configure(setup, handler).await };
             Box::pin(async move { done(configured.await.map(|applied| Configured { applied: Some(applied) })) })
         }

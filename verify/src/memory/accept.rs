@@ -62,7 +62,8 @@ impl Room {
     fn create(&mut self, job: &protocol::Job, now: u64) {
         let (number, due_ms) = (self.number(), self.ready_ms(&job.queue, now));
         let payload = self.payload(job);
-        let lost = self.lies(Lie::LostOnEnqueue) && number.is_multiple_of(3);
+        // Where several queues wait for each other, a play would wait long for what was lost.
+        let lost = self.lies(Lie::LostOnEnqueue) && number.is_multiple_of(3) && self.lanes.len() == 1;
         let ghost = self.lies(Lie::Ghost) && number.is_multiple_of(3);
         let Some(lane) = self.lanes.get_mut(&job.queue).filter(|_| !lost) else { return };
         let new = |key: Option<String>| Job {

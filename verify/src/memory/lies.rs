@@ -30,7 +30,7 @@ macro_rules! lies {
 }
 
 lies! {
-    LostOnEnqueue "lost-on-enqueue" breaks ["job/no-loss"]: "every third job is acknowledged and dropped";
+    LostOnEnqueue "lost-on-enqueue" breaks ["job/no-loss"]: "every third job of a queue by itself is acknowledged and dropped";
     Ghost "ghost" breaks ["job/no-phantom"]: "every third job comes with one that nobody enqueued";
     PayloadTidied "payload-tidied" breaks ["job/payload"]: "payloads lose their white space";
     PayloadSwapped "payload-swapped" breaks ["job/payload"]: "a job gets the payload of the one before it";
@@ -89,7 +89,7 @@ lies! {
     NewestFirst "newest-first" breaks ["priority/order"]: "of a queue the newest job goes first";
     NoAging "no-aging" breaks ["priority/aging"]: "waiting jobs do not rise";
 
-    PendingAgain "pending-again" breaks ["status/flow"]: "a job that runs is told as pending now and then";
+    WorkedOnAgain "worked-on-again" breaks ["status/flow"]: "a completed job is told as processing every other time";
     HiddenAtFirst "hidden-at-first" breaks ["status/read-your-writes"]: "a job cannot be read for a second";
     CancelIgnored "cancel-ignored" breaks ["status/read-your-writes"]: "a cancel is acknowledged, and the job goes on";
     TimeGoesBack "time-goes-back" breaks ["status/monotonic"]: "updated_at goes back";

@@ -31,13 +31,14 @@ use deliver::Group;
 #[derive(Default)]
 pub struct Memory {
     lie: Option<Lie>,
-    groups: Mutex<BTreeMap<String, Open>>,
+    open: Mutex<Open>,
 }
 
-/// The queues of one play, and the task that gives their deliveries.
+/// The group that each queue is in, and the tasks that give their deliveries.
+#[derive(Default)]
 struct Open {
-    group: Arc<Group>,
-    dispatch: AbortHandle,
+    groups: BTreeMap<String, Arc<Group>>,
+    dispatching: Vec<AbortHandle>,
 }
 
 impl Memory {
@@ -48,38 +49,32 @@ impl Memory {
 
     /// A queue that lies in one way.
     pub fn lying(lie: Lie) -> Self {
-        Self { lie: Some(lie), groups: Mutex::default() }
+        Self { lie: Some(lie), open: Mutex::default() }
     }
 
     /// The group that a queue is in.
     fn group(&self, queue: &str) -> Result<Arc<Group>, String> {
-        let groups = self.groups.lock().expect("nobody panics with it");
-        let open = groups.get(play_of(queue)).ok_or_else(|| format!("there is no queue {queue}"))?;
-        Ok(Arc::clone(&open.group))
+        let open = self.open.lock().expect("nobody panics with it");
+        open.groups.get(queue).cloned().ok_or_else(|| format!("there is no queue {queue}"))
     }
 
-    /// The same, which is made if it is not there.
-    fn enter(&self, queue: &str) -> Arc<Group> {
-        let mut groups = self.groups.lock().expect("nobody panics with it");
-        let open = groups.entry(play_of(queue).to_owned()).or_insert_with(|| {
+    /// The group that a new queue shares its slots with: that of the queues beside it, or one of its own.
+    fn enter(&self, setup: &Setup) -> Arc<Group> {
+        let mut open = self.open.lock().expect("nobody panics with it");
+        let there = setup.beside.iter().find_map(|other| open.groups.get(other)).cloned();
+        let group = there.unwrap_or_else(|| {
             let group = Arc::new(Group::new(self.lie));
-            let dispatch = tokio::spawn(deliver::dispatch(Arc::clone(&group))).abort_handle();
-            Open { group, dispatch }
+            open.dispatching.push(tokio::spawn(deliver::dispatch(Arc::clone(&group))).abort_handle());
+            group
         });
-        Arc::clone(&open.group)
+        open.groups.insert(setup.queue.clone(), Arc::clone(&group));
+        group
     }
-}
-
-/// What the names of one play's queues begin with: those share their slots.
-fn play_of(queue: &str) -> &str {
-    queue.split('-').next().unwrap_or(queue)
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        for open in self.groups.lock().expect("nobody panics with it").values() {
-            open.dispatch.abort();
-        }
+        self.open.lock().expect("nobody panics with it").dispatching.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -108,7 +103,7 @@ impl Queue for Memory {
     }
 
     async fn configure(&self, setup: Setup, handler: Handler) -> Result<Applied, String> {
-        self.enter(&setup.queue).change(|room, _| room.open(setup, handler));
+        self.enter(&setup).change(|room, _| room.open(setup, handler));
         Ok(Applied::default())
     }
 

@@ -1,6 +1,7 @@
 //! Which delivery is to be given next: the queue whose longest waiting job has the highest priority among those that may
 //! deliver, and of it the jobs that wait longest.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::Lie;
@@ -33,21 +34,18 @@ impl Room {
         if self.slots <= self.running.len() {
             return Next::Wait { until_ms: None };
         }
-        let mut best: Option<((u64, std::cmp::Reverse<u64>), &String, Vec<String>)> = None;
-        let mut until_ms: Option<u64> = None;
+        let (mut ready, mut until_ms) = (Vec::new(), None);
         for (queue, lane) in &self.lanes {
             match self.offer(lane, now) {
                 Offer::Ready { jobs, since_ms } => {
-                    let rank = (self.level(lane, now - since_ms), std::cmp::Reverse(since_ms));
-                    if best.as_ref().is_none_or(|(other, ..)| *other < rank) {
-                        best = Some((rank, queue, jobs));
-                    }
+                    let rank = (self.level(lane, now - since_ms), Reverse(since_ms));
+                    ready.push((rank, queue, jobs));
                 }
-                Offer::Later(at) => until_ms = Some(until_ms.map_or(at, |other| other.min(at))),
+                Offer::Later(at) => until_ms = Some(until_ms.map_or(at, |other: u64| other.min(at))),
                 Offer::Nothing => {}
             }
         }
-        match best {
+        match ready.into_iter().max_by_key(|(rank, ..)| *rank) {
             Some((_, queue, jobs)) => Next::Deliver { queue: queue.clone(), jobs },
             None => Next::Wait { until_ms },
         }

@@ -16,13 +16,13 @@ impl Room {
 
     /// How a job stands.
     pub(super) fn status(&mut self, which: &Which, now: u64) -> Result<Standing, String> {
-        let lie = self.lie;
+        let (lie, again) = (self.lie, self.random(2) == 0);
         let Ok(job) = self.job(&which.queue, &which.job) else { return Ok(Standing::default()) };
         if lie == Some(Lie::HiddenAtFirst) && now < job.created_ms + 1_500 {
             return Ok(Standing::default());
         }
         let status = match job.stage {
-            Stage::Running if lie == Some(Lie::PendingAgain) && now % 2 == 0 => Status::Pending,
+            Stage::Completed if lie == Some(Lie::WorkedOnAgain) && again => Status::Processing,
             Stage::Running => Status::Processing,
             Stage::Waiting { .. } if job.attempts.is_empty() => Status::Pending,
             Stage::Waiting { .. } | Stage::Failed | Stage::Cancelled => Status::Failed,
@@ -32,13 +32,13 @@ impl Room {
         let first = job.attempts.first().filter(|first| !first.error.is_empty()).map(|first| first.error.clone());
         Ok(Standing {
             status: Some(status),
-            is_final: !job.is_live(),
+            is_final: !job.is_live() && status != Status::Processing,
             retry_count: Some(if lie == Some(Lie::RetryCountOff) { begun } else { begun.saturating_sub(1) }),
             error: if lie == Some(Lie::FirstErrorStays) { first.or(job.error.clone()) } else { job.error.clone() },
             result: (status == Status::Completed).then(|| json!("done")),
             created_at: Some(job.created_ms),
             updated_at: Some(if lie == Some(Lie::TimeGoesBack) { u64::MAX / 2 - now } else { job.updated_ms }),
-            completed_at: job.completed_ms.filter(|_| lie != Some(Lie::EndWithoutTime)),
+            completed_at: job.completed_ms.filter(|_| lie != Some(Lie::EndWithoutTime) && status != Status::Processing),
             dead_letter_queue: None,
         })
     }

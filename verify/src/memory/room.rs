@@ -170,7 +170,7 @@ impl Room {
     }
 
     /// A number below `below`.
-    fn random(&mut self, below: u64) -> u64 {
+    pub(super) fn random(&mut self, below: u64) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;

@@ -46,9 +46,9 @@ const operations = {
         rate_limit: "native",
         deduplication: { is: "native", note: "keepLastIfActive", newest: false },
         idempotency_key: { is: "native", note: "a custom job id" },
-        cancel: { is: "native", note: "job.remove" },
+        cancel: { is: "native", note: "job.remove, which leaves no trace", keeps: false },
         pause: "native",
-        status: "native",
+        status: { is: "native", note: "the job's state", times: false },
         attempt_number: { is: "native", note: "attemptsStarted" },
       },
     };

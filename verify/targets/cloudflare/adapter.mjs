@@ -39,7 +39,7 @@ const operations = {
         idempotency_key: { is: "emulated", note: "a unique key in D1" },
         schedule: { is: "emulated", note: "jobs wait in D1; a cron trigger, fired by the adapter, takes them" },
         cancel: { is: "emulated", note: "a mark in D1; the consumer drops the message" },
-        status: { is: "emulated", note: "the job_status table in D1" },
+        status: { is: "emulated", note: "the job_status table in D1", times: false },
         attempt_number: { is: "native", note: "message.attempts" },
       },
     };

@@ -55,7 +55,7 @@ const operations = {
         deduplication: { is: "native", note: "upsert on singletonKey; queue policy stately, or key_strict_fifo where attempts are infinite" },
         idempotency_key: { is: "native", note: "a job id of the client's own" },
         cancel: "native",
-        status: "native",
+        status: { is: "native", times: false },
         attempt_number: { is: "native", note: "retryCount + 1" },
       },
     };

@@ -51,7 +51,7 @@ def hello(line):
             "quantum_ms": 1000, "capabilities": {
         "attempts": native, "infinite_attempts": {"is": native, "note": "10⁹ retries, or 500 with a backoff"},
         "exponential_backoff": {"is": native, "jitter": False, "note": "a list of intervals"},
-        "timeout": native, "cancel": native, "status": native,
+        "timeout": native, "cancel": native, "status": {"is": "native", "times": False},
         "crash": {"is": native, "recovers_ms": 80000, "note": "a minute after the last heartbeat, at the next maintenance"},
         "dead_letters": {"is": native, "errors": True, "note": "the failed job registry"},
         "redrive": {"is": "emulated", "note": "requeue leaves the retries spent, so they are set anew before it"},

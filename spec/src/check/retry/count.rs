@@ -10,6 +10,7 @@ use super::deliveries;
 use crate::check::Seen;
 use crate::check::ledger::{End, Live};
 use crate::history::{Granted, Redriven, Started, StatusRead, What};
+use crate::lifecycle::Status;
 use crate::verdict::Notes;
 
 const COUNT: &str = "retry/count";
@@ -69,7 +70,12 @@ impl Count {
         let live = seen.ledger.live.get(&read.job);
         let end = seen.ledger.ended.get(&read.job);
         let (low, high, lines) = match (live, end) {
-            (Some(live), _) => (begun_before(live, read.asked_at), deliveries(live), live.lines_and(seen.line)),
+            (Some(live), _) => {
+                // Seen from outside, the queue may be one delivery ahead of what was heard.
+                let ahead = seen.ledger.header.inferred && live.leased().is_none() && row.status == Status::Processing;
+                let high = deliveries(live) + u32::from(ahead);
+                (begun_before(live, read.asked_at), high, live.lines_and(seen.line))
+            }
             (None, Some(end)) => (least(end, read.asked_at), end.attempts, vec![end.line, seen.line]),
             (None, None) => return,
         };
