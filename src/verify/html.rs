@@ -101,7 +101,9 @@ fn not_offered(result: &Verification) -> BTreeMap<String, String> {
 fn subtitle(result: &Verification) -> String {
     let skipped = match result.skipped.len() {
         0 => String::new(),
-        count => format!(" {count} scenarios lean on what it does not offer and were left out."),
+        count => {
+            format!(" {count} scenarios do not fit what it offers, or take too long in real time, and were left out.")
+        }
     };
     let summary = page::summary(result);
     format!("One of {} plays in real time: {}.{skipped}", result.played.len(), summary.trim())

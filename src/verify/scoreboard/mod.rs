@@ -137,7 +137,7 @@ fn sign(cell: Cell) -> (&'static str, &'static str) {
         Cell::Broken => ("✗", "broken"),
         Cell::NotOffered => ("–", "not offered"),
         Cell::Inconclusive => ("?", "inconclusive"),
-        Cell::NotExercised => ("·", "not exercised"),
+        Cell::NotExercised => ("○", "not exercised"),
     }
 }
 
