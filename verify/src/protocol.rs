@@ -306,6 +306,8 @@ pub struct Applied {
     pub rate_limit: Option<RateLimit>,
     pub batch: Option<Batch>,
     pub schedule: Option<Schedule>,
+    /// How many deliveries a worker really runs side by side.
+    pub slots: Option<u32>,
 }
 
 impl Applied {

@@ -100,7 +100,7 @@ pub(crate) async fn play(
         if fleet.is_apart() { fitted.scenario.slots } else { fitted.scenario.slots * fitted.scenario.processors };
     let plans = fitted.scenario.jobs().into_iter().map(|job| (job.label.clone(), job)).collect();
     let mut fitted = fitted;
-    let mut policies = Vec::new();
+    let (mut policies, mut really) = (Vec::new(), slots);
     let beside: Vec<_> = fitted.policies.iter().map(|(queue, _)| format!("{prefix}-{queue}")).collect();
     for (queue, policy) in fitted.policies.iter() {
         let name = format!("{prefix}-{queue}");
@@ -109,9 +109,13 @@ pub(crate) async fn play(
         asked.dead_letter_queue = asked.dead_letter_queue.map(|it| format!("{prefix}-{it}"));
         let ask = Ask::Configure { queue: name, policy: Box::new(asked), slots, beside: beside.clone() };
         let configured = fleet.configure(ask, processors).await?;
-        policies.push((queue.to_owned(), configured.applied.unwrap_or_default().to(policy.clone())));
+        let applied = configured.applied.unwrap_or_default();
+        really = really.min(applied.slots.unwrap_or(slots));
+        policies.push((queue.to_owned(), applied.to(policy.clone())));
     }
     fitted.policies = policies.into_iter().collect();
+    fitted.scenario.slots = really; // The drain bound goes by them.
+    let slots = really;
     let stage = Arc::new(Stage {
         fleet,
         about,

@@ -46,11 +46,12 @@ const operations = {
   },
 
   async configure({ queue, policy }) {
-    const applied = {};
+    const applied = { slots: 1 }; // one batch at a time
     const { backoff, batch } = policy;
     if (backoff?.exponential) applied.backoff = { exponential: { ...backoff.exponential, first_ms: whole(backoff.exponential.first_ms), max_ms: whole(backoff.exponential.max_ms) } };
     if (batch?.wait_ms) applied.batch = { ...batch, size: Math.min(batch.size, 100), wait_ms: whole(batch.wait_ms) };
-    policies[queue] = { ...policy, ...applied };
+    const { slots, ...differs } = applied;
+    policies[queue] = { ...policy, ...differs };
     if (gathering) clearTimeout(gathering.timer);
     else {
       gathering = { queues: [] };
