@@ -61,8 +61,10 @@ fn begin(stage: &Stage, worker: usize, delivery: &str, queue: &str, jobs: Vec<De
             behaviour: plan.map_or(&Behaviour::SUCCEED, |plan| plan.behaviour(attempt)).clone(),
         });
     }
+    let timeout_ms = stage.fitted.policies.get(queue).map_or(u64::MAX, |policy| policy.timeout_ms);
+    let until_ms = stage.recorder.now_ms().saturating_add(timeout_ms);
     let running = parts.iter().map(|part| (part.job.clone(), part.attempt)).collect();
-    known.open.insert(delivery.to_owned(), Running { worker, jobs: running });
+    known.open.insert(delivery.to_owned(), Running { worker, until_ms, jobs: running });
     drop(known);
     stage.recorder.see(Started {
         processor: processor(worker),
@@ -120,7 +122,9 @@ fn end(stage: &Stage, delivery: &str, queue: &str, parts: &[Part]) -> bool {
         stage.recorder.see(finished(worker, delivery, parts));
         return true;
     };
-    for part in parts.iter().filter(|part| part.behaviour.act == Act::Succeed) {
+    // What comes after the timeout may have been refused: the job may come again.
+    let in_time = stage.recorder.now_ms() <= running.until_ms;
+    for part in parts.iter().filter(|part| in_time && part.behaviour.act == Act::Succeed) {
         known.jobs.entry(part.job.clone()).or_default().completed = true;
     }
     // What is seen is written down before anything can strike in between.

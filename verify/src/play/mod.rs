@@ -83,6 +83,8 @@ struct Progress {
 /// A handler at work.
 struct Running {
     worker: usize,
+    /// When its timeout is over, on the play's clock.
+    until_ms: u64,
     jobs: Vec<(String, u32)>,
 }
 
