@@ -11,7 +11,7 @@ use crate::{Options, Verified};
 
 /// The tests of Kew's conformance for a queue that implements [`Queue`]: one per clause, each named after it.
 ///
-/// ```ignore
+/// ```text
 /// kew_verify::conformance!(MyQueue::new);
 /// ```
 ///

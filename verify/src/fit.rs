@@ -35,6 +35,9 @@ const TICK_MS_MAX: u64 = 10_000;
 /// The longest that it may then take to drain.
 const BOUND_MS_MAX: u64 = 90_000;
 
+/// The same for scenarios that state real times: nothing shorter shows what they show.
+const REAL_BOUND_MS_MAX: u64 = 300_000;
+
 /// The most jobs of one scenario: a test of promises, not of throughput.
 const JOBS_MAX: usize = 600;
 
@@ -110,7 +113,7 @@ pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fi
     let strikes = crashes || !scenario.faults.is_empty();
     let fitted = Fitted { scenario: scaled, policies, strikes };
     let bound_ms = bound_ms(&fitted, about);
-    if BOUND_MS_MAX < bound_ms {
+    if (if real { REAL_BOUND_MS_MAX } else { BOUND_MS_MAX }) < bound_ms {
         return Err(format!("it might take {} s to drain", bound_ms / 1_000));
     }
     Ok(fitted)
