@@ -70,10 +70,16 @@ impl Inference<'_> {
         if let Some(once) = &it.idempotency_key {
             self.keys.entry((it.user.clone(), once.clone())).or_insert_with(|| job.to_owned());
         }
+        if how == How::Coalesced
+            && let Some(job) = self.jobs.get_mut(job)
+        {
+            job.payload.clone_from(&it.payload);
+        }
         if how == How::Created {
             let due_clock = self.policy(&it.queue).map_or(clock, |policy| policy.first_ready_at(clock));
             let (queue, user, key) = (it.queue.clone(), it.user.clone(), it.key.clone());
-            let made = Job { queue, user, key, due_clock, attempts: Vec::new(), over: None };
+            let payload = it.payload.clone();
+            let made = Job { queue, user, key, payload, due_clock, attempts: Vec::new(), over: None };
             self.jobs.insert(job.into(), made);
         }
     }

@@ -56,6 +56,8 @@ struct Job {
     user: String,
     /// The entity, on a queue that deduplicates.
     key: Option<String>,
+    /// The newest payload that was accepted.
+    payload: String,
     /// From when on it may be delivered, on the queue's clock.
     due_clock: u64,
     attempts: Vec<Attempt>,

@@ -4,7 +4,7 @@
 
 use std::cmp::Reverse;
 
-use kew_spec::history::{Started, What};
+use kew_spec::history::{Given, Started, What};
 
 use super::{Inference, Job};
 
@@ -43,6 +43,7 @@ impl Inference<'_> {
 
     fn grant_ahead(&mut self, at: u64, it: &Started) {
         if it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(waits)) {
+            it.jobs.iter().for_each(|given| self.coalesce_before(at, given));
             self.granted_ahead.extend(it.delivery.clone());
             self.grant(at, it);
         }
@@ -65,9 +66,17 @@ impl Inference<'_> {
             let far = limited && at + LIMITED_MS < *started_at;
             let known = it.delivery.as_ref().is_some_and(|delivery| self.granted_ahead.contains(delivery));
             let due = |job: &Job| waits(job) && job.due_clock <= clock && !self.is_behind(job);
-            !far && !known && it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(due))
+            let brought = it.jobs.iter().all(|given| self.is_brought(given));
+            !far && !known && brought && it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(due))
         };
         starts.filter(could).map(|(_, it)| it.clone()).collect()
+    }
+
+    /// Whether somebody has asked for what this job is given: a payload that is still to come cannot have been granted.
+    fn is_brought(&self, given: &Given) -> bool {
+        let asked = |what: &What| matches!(what, What::Enqueue(it) if it.payload == given.payload);
+        let accepted = self.jobs.get(&given.job).is_some_and(|job| job.payload == given.payload);
+        accepted || self.asked.values().any(asked)
     }
 
     /// Whether two deliveries hold jobs of one entity: of those one goes after the other has ended.
