@@ -15,12 +15,13 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FOLDERS: [&str; 8] = ["benches", "runtime", "sim", "spec", "src", "tests", "verify/src", "verify/tests"];
 
 /// Each crate's folder and the crates of Kew that it may depend on.
-const MAY_USE: [(&str, &[&str]); 6] = [
+const MAY_USE: [(&str, &[&str]); 7] = [
     ("spec", &[]),
     ("runtime", &["kew-spec"]),
     ("runtime/handlers", &["kew-spec", "kew-runtime"]),
     ("sim", &["kew-spec", "kew-runtime"]),
     ("verify", &["kew-spec"]),
+    ("benches/load", &["kew-spec", "kew-runtime"]),
     (".", &["kew-spec", "kew-runtime", "kew-handlers", "kew-sim", "kew-verify"]),
 ];
 

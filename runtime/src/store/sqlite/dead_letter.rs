@@ -4,10 +4,10 @@ use rusqlite::{Result, params};
 
 use super::enqueue::NewLive;
 use super::finish::forget_attempts;
-use super::settle::Live;
+use super::live::Live;
 use super::statement::Statements;
 use super::transaction::Transaction;
-use super::value::{Nat, Stamp};
+use super::value::Nat;
 use crate::store::Ending;
 
 /// What it takes to make a dead letter live again.
@@ -23,7 +23,7 @@ struct Dead {
 }
 
 /// Puts a job that has ended into a dead letter queue.
-pub(super) fn bury(transaction: &Transaction<'_>, live: &Live, to: &str, now_ms: u64) -> Result<()> {
+pub(super) fn bury(transaction: &Transaction<'_, '_>, live: &Live, to: &str, now_ms: u64) -> Result<()> {
     let sql = "INSERT INTO dead_letter (job, dead_letter_queue, died_ms, queue, user_id, key,
                                         version, email, created_ms, live_seq, fence)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
@@ -36,7 +36,7 @@ pub(super) fn bury(transaction: &Transaction<'_>, live: &Live, to: &str, now_ms:
 
 /// Puts a dead letter back into its queue. It keeps its place, its version and its count of deliveries: a lease from
 /// before it died must not fit one after.
-pub(super) fn redrive(transaction: &mut Transaction<'_>, job: &str, ready_ms: u64, now_ms: u64) -> Result<Ending> {
+pub(super) fn redrive(transaction: &mut Transaction<'_, '_>, job: &str, ready_ms: u64, now_ms: u64) -> Result<Ending> {
     let Some(dead) = find(transaction, job)? else { return not_dead(transaction, job) };
     let sql = "SELECT 1 FROM live WHERE queue = ?1 AND key = ?2";
     if transaction.connection.any(sql, params![dead.queue, dead.key])? {
@@ -47,7 +47,8 @@ pub(super) fn redrive(transaction: &mut Transaction<'_>, job: &str, ready_ms: u6
                SET status = 'pending', error = NULL, result = NULL, retry_count = 0,
                    updated_at = max(updated_at, ?2), completed_at = NULL
                WHERE id = ?1";
-    transaction.connection.run(sql, params![job, Stamp(now_ms)])?;
+    let stamp = transaction.stamp(now_ms);
+    transaction.connection.change(sql, params![job, stamp])?;
     let live = NewLive {
         seq: dead.live_seq,
         job,
@@ -66,14 +67,14 @@ pub(super) fn redrive(transaction: &mut Transaction<'_>, job: &str, ready_ms: u6
 }
 
 /// Drops a dead letter for good. The job's row stays.
-pub(super) fn purge(transaction: &mut Transaction<'_>, job: &str) -> Result<Ending> {
+pub(super) fn purge(transaction: &mut Transaction<'_, '_>, job: &str) -> Result<Ending> {
     match exhume(transaction, job)? {
         true => Ok(Ending::Done { delivery: None }),
         false => not_dead(transaction, job),
     }
 }
 
-fn find(transaction: &Transaction<'_>, job: &str) -> Result<Option<Dead>> {
+fn find(transaction: &Transaction<'_, '_>, job: &str) -> Result<Option<Dead>> {
     let sql = "SELECT queue, user_id, key, version, email, created_ms, live_seq, fence FROM dead_letter WHERE job = ?1";
     transaction.connection.one(sql, [job], |row| {
         let (queue, user, key, email, fence) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?, row.get(7)?);
@@ -83,7 +84,7 @@ fn find(transaction: &Transaction<'_>, job: &str) -> Result<Option<Dead>> {
 }
 
 /// Takes a job out of its dead letter queue, with what is known of its attempts; false if it is in none.
-fn exhume(transaction: &Transaction<'_>, job: &str) -> Result<bool> {
+fn exhume(transaction: &Transaction<'_, '_>, job: &str) -> Result<bool> {
     if transaction.connection.run("DELETE FROM dead_letter WHERE job = ?1", [job])? == 0 {
         return Ok(false);
     }
@@ -91,7 +92,7 @@ fn exhume(transaction: &Transaction<'_>, job: &str) -> Result<bool> {
     Ok(true)
 }
 
-fn not_dead(transaction: &Transaction<'_>, job: &str) -> Result<Ending> {
+fn not_dead(transaction: &Transaction<'_, '_>, job: &str) -> Result<Ending> {
     let exists = transaction.connection.any("SELECT 1 FROM job_status WHERE id = ?1", [job])?;
     Ok(if exists { Ending::NotAllowed } else { Ending::NotFound })
 }

@@ -4,7 +4,7 @@ use rusqlite::{Result, params};
 
 use super::statement::Statements;
 use super::transaction::Transaction;
-use super::value::{Json, Nat, Stamp};
+use super::value::{Json, Nat};
 use crate::store::{Answer, How, NewJob};
 
 /// The newest live job of a queue and key.
@@ -21,7 +21,7 @@ struct Newest {
 }
 
 /// Makes `job`, or says what became of it instead.
-pub(super) fn enqueue(transaction: &mut Transaction<'_>, job: &NewJob) -> Result<Answer> {
+pub(super) fn enqueue(transaction: &mut Transaction<'_, '_>, job: &NewJob) -> Result<Answer> {
     if let Some(answer) = recall(transaction, job)? {
         return Ok(answer);
     }
@@ -38,7 +38,7 @@ pub(super) fn enqueue(transaction: &mut Transaction<'_>, job: &NewJob) -> Result
 }
 
 /// The answer to a request whose idempotency key was used before and is still remembered.
-fn recall(transaction: &Transaction<'_>, job: &NewJob) -> Result<Option<Answer>> {
+fn recall(transaction: &Transaction<'_, '_>, job: &NewJob) -> Result<Option<Answer>> {
     let Some(given) = &job.idempotency else { return Ok(None) };
     let sql = "SELECT fingerprint, job FROM idempotency WHERE user_id = ?1 AND key = ?2 AND ?3 < until_ms";
     let params = params![job.user, given.key, Nat(job.now_ms)];
@@ -49,7 +49,7 @@ fn recall(transaction: &Transaction<'_>, job: &NewJob) -> Result<Option<Answer>>
     }))
 }
 
-fn remember(transaction: &Transaction<'_>, job: &NewJob, id: &str) -> Result<()> {
+fn remember(transaction: &Transaction<'_, '_>, job: &NewJob, id: &str) -> Result<()> {
     let Some(given) = &job.idempotency else { return Ok(()) };
     // The same key may be there from before, past its time and not yet forgotten.
     let sql =
@@ -59,7 +59,7 @@ fn remember(transaction: &Transaction<'_>, job: &NewJob, id: &str) -> Result<()>
     Ok(())
 }
 
-fn newest_of_key(transaction: &Transaction<'_>, job: &NewJob) -> Result<Option<Newest>> {
+fn newest_of_key(transaction: &Transaction<'_, '_>, job: &NewJob) -> Result<Option<Newest>> {
     let Some(key) = &job.key else { return Ok(None) };
     transaction.connection.one(NEWEST, params![job.queue, key], |row| {
         let Nat(seq) = row.get(0)?;
@@ -68,20 +68,21 @@ fn newest_of_key(transaction: &Transaction<'_>, job: &NewJob) -> Result<Option<N
 }
 
 /// Gives the job that waits the newer payload. Its place and its ready time stay.
-fn coalesce(transaction: &mut Transaction<'_>, job: &NewJob, waiting: Newest) -> Result<String> {
+fn coalesce(transaction: &mut Transaction<'_, '_>, job: &NewJob, waiting: Newest) -> Result<String> {
     let version = transaction.next_version();
     let sql = "UPDATE live SET version = ?2, email = coalesce(?3, email) WHERE seq = ?1";
-    transaction.connection.run(sql, params![Nat(waiting.seq), Nat(version), job.email])?;
-    let sql = "UPDATE job_status SET payload = ?2, updated_at = max(updated_at, ?3) WHERE id = ?1";
-    transaction.connection.run(sql, params![waiting.job, Json(&job.payload), Stamp(job.now_ms)])?;
+    transaction.connection.change(sql, params![Nat(waiting.seq), Nat(version), job.email])?;
+    let stamp = transaction.stamp(job.now_ms);
+    let sql = "UPDATE job_status SET payload = ?3, updated_at = max(updated_at, ?4) WHERE rowid = ?1 AND +id = ?2";
+    transaction.connection.change(sql, params![Nat(waiting.seq), waiting.job, Json(&job.payload), stamp])?;
     Ok(waiting.job)
 }
 
-fn create(transaction: &mut Transaction<'_>, job: &NewJob, is_blocked: bool) -> Result<String> {
-    let version = transaction.next_version();
-    let sql = "INSERT INTO job_status (id, type, status, user_id, payload, retry_count, created_at, updated_at)
-               VALUES (?1, ?2, 'pending', ?3, ?4, 0, ?5, ?5)";
-    let params = params![job.id, job.queue, job.user, Json(&job.payload), Stamp(job.now_ms)];
+fn create(transaction: &mut Transaction<'_, '_>, job: &NewJob, is_blocked: bool) -> Result<String> {
+    let (version, stamp) = (transaction.next_version(), transaction.stamp(job.now_ms));
+    let sql = "INSERT INTO job_status (rowid, id, type, status, user_id, payload, retry_count, created_at, updated_at)
+               VALUES (?1, ?2, ?3, 'pending', ?4, ?5, 0, ?6, ?6)";
+    let params = params![Nat(version), job.id, job.queue, job.user, Json(&job.payload), stamp];
     transaction.connection.run(sql, params)?;
     let live = NewLive {
         seq: version,
@@ -117,7 +118,7 @@ pub(super) struct NewLive<'a> {
 
 impl NewLive<'_> {
     /// Adds the row.
-    pub(super) fn insert(&self, transaction: &mut Transaction<'_>) -> Result<()> {
+    pub(super) fn insert(&self, transaction: &mut Transaction<'_, '_>) -> Result<()> {
         let sql = "INSERT INTO live (seq, job, queue, user_id, key, version, email,
                                      created_ms, wanted_ms, ready_ms, attempt, fence)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, ?11)";
@@ -136,7 +137,10 @@ impl NewLive<'_> {
             self.fence,
         ];
         transaction.connection.run(sql, params)?;
-        transaction.ready.moved(self.queue, None, ready_ms);
+        transaction.lines.begin(self.queue, self.seq);
+        if let Some(ready_ms) = ready_ms {
+            transaction.lines.wait(self.queue, (ready_ms, self.seq), None);
+        }
         Ok(())
     }
 }

@@ -6,10 +6,10 @@ use rusqlite::{Result, params};
 use serde_json::value::RawValue;
 
 use super::dead_letter;
-use super::settle::Live;
+use super::live::Live;
 use super::statement::Statements;
 use super::transaction::Transaction;
-use super::value::{Json, Nat, Stamp};
+use super::value::{Json, Nat};
 use crate::store::Ending;
 
 /// The job that is blocked behind another of its queue and key.
@@ -60,14 +60,16 @@ impl<'a> Final<'a> {
     }
 }
 
-/// Ends `live` for good.
-pub(super) fn finish(transaction: &mut Transaction<'_>, live: &Live, end: Final<'_>, now_ms: u64) -> Result<()> {
+/// Ends `live` for good. It neither waits nor is leased any more.
+pub(super) fn finish(transaction: &mut Transaction<'_, '_>, live: &Live, end: Final<'_>, now_ms: u64) -> Result<()> {
     close(transaction, live, &end, now_ms)?;
-    transaction.connection.run("DELETE FROM live WHERE seq = ?1", [Nat(live.seq)])?;
-    transaction.ready.moved(&live.queue, live.ready_ms, None);
+    transaction.connection.change("DELETE FROM live WHERE seq = ?1", [Nat(live.seq)])?;
+    transaction.lines.end(&live.queue, live.seq);
     unblock(transaction, live)?;
     match &end {
         Final::DeadLettered(_, to) => dead_letter::bury(transaction, live, to, now_ms)?,
+        // The attempt that completed a job is not among those that failed.
+        Final::Completed(_) if live.attempt <= 1 => {}
         Final::Completed(_) | Final::Cancelled => forget_attempts(transaction, &live.job)?,
         // What went wrong with a job that has failed is of use for as long as its row is.
         Final::Failed(_) => {}
@@ -76,53 +78,63 @@ pub(super) fn finish(transaction: &mut Transaction<'_>, live: &Live, end: Final<
 }
 
 /// Writes the end into the job's row.
-fn close(transaction: &Transaction<'_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<()> {
+fn close(transaction: &mut Transaction<'_, '_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<()> {
+    let stamp = transaction.stamp(now_ms);
     let sql = "UPDATE job_status
-               SET status = ?2, result = ?3, error = ?4,
-                   updated_at = max(updated_at, ?5), completed_at = max(updated_at, ?5)
-               WHERE id = ?1";
-    let params = params![live.job, end.status().as_str(), end.result().map(Json), end.error(), Stamp(now_ms)];
-    transaction.connection.run(sql, params)?;
-    Ok(())
+               SET status = ?3, result = ?4, error = ?5,
+                   updated_at = max(updated_at, ?6), completed_at = max(updated_at, ?6)
+               WHERE rowid = ?1 AND +id = ?2";
+    let (status, result) = (end.status().as_str(), end.result().map(Json));
+    transaction.connection.change(sql, params![Nat(live.seq), live.job, status, result, end.error(), stamp])
 }
 
 /// Lets the job go on that waited for the end of this one. The time that it was blocked counts as waiting.
-fn unblock(transaction: &mut Transaction<'_>, ended: &Live) -> Result<()> {
+fn unblock(transaction: &mut Transaction<'_, '_>, ended: &Live) -> Result<()> {
     let Some(key) = &ended.key else { return Ok(()) };
     let params = params![ended.queue, key];
     let blocked = transaction.connection.one(BLOCKED, params, |row| Ok((row.get(0)?, row.get(1)?)))?;
     if let Some((Nat(seq), Nat(ready_ms))) = blocked {
         let sql = "UPDATE live SET ready_ms = ?2 WHERE seq = ?1";
-        transaction.connection.run(sql, params![Nat(seq), Nat(ready_ms)])?;
-        transaction.ready.moved(&ended.queue, None, Some(ready_ms));
+        transaction.connection.change(sql, params![Nat(seq), Nat(ready_ms)])?;
+        transaction.lines.wait(&ended.queue, (ready_ms, seq), None);
     }
     Ok(())
 }
 
 /// Forgets what is known of a job's attempts.
-pub(super) fn forget_attempts(transaction: &Transaction<'_>, job: &str) -> Result<()> {
+pub(super) fn forget_attempts(transaction: &Transaction<'_, '_>, job: &str) -> Result<()> {
     transaction.connection.run("DELETE FROM failed_attempt WHERE job = ?1", [job])?;
     Ok(())
 }
 
 /// Puts the end where the notifier finds it.
-fn tell(transaction: &Transaction<'_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<()> {
-    let sql = "INSERT INTO job_end (job, queue, user_id, status, error, dead_letter_queue, email, ended_ms)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+fn tell(transaction: &mut Transaction<'_, '_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<()> {
+    let seq = Nat(transaction.next_end());
+    let sql = "INSERT INTO job_end (seq, job, queue, user_id, status, error, dead_letter_queue, email, ended_ms)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let status = end.status().as_str();
     let Live { job, queue, user, email, .. } = live;
-    let params = params![job, queue, user, status, end.error(), end.dead_letter_queue(), email, Nat(now_ms)];
+    let params = params![seq, job, queue, user, status, end.error(), end.dead_letter_queue(), email, Nat(now_ms)];
     transaction.connection.run(sql, params)?;
     Ok(())
 }
 
 /// Ends a job by will: its own user's, or an operator's.
-pub(super) fn cancel(transaction: &mut Transaction<'_>, job: &str, user: Option<&str>, now_ms: u64) -> Result<Ending> {
+pub(super) fn cancel(
+    transaction: &mut Transaction<'_, '_>,
+    job: &str,
+    user: Option<&str>,
+    now_ms: u64,
+) -> Result<Ending> {
     let sql = "SELECT 1 FROM job_status WHERE id = ?1 AND user_id = coalesce(?2, user_id)";
     if !transaction.connection.any(sql, params![job, user])? {
         return Ok(Ending::NotFound);
     }
     let Some(live) = Live::find(transaction, job)? else { return Ok(Ending::NotAllowed) };
+    let is_leased = transaction.lines.release(job).is_some();
+    if let Some(ready_ms) = live.ready_ms.filter(|_| !is_leased) {
+        transaction.lines.leave(&live.queue, (ready_ms, live.seq));
+    }
     finish(transaction, &live, Final::Cancelled, now_ms)?;
-    Ok(Ending::Done { delivery: live.delivery })
+    Ok(Ending::Done { delivery: live.delivery.filter(|_| is_leased) })
 }

@@ -1,9 +1,11 @@
 //! The embedded store: one SQLite file, one connection that writes, any number that read.
 //!
-//! Each [`Store::apply`] is one transaction. SQL never asks for the time or for chance, there are no triggers, and every
-//! statement of the hot path goes through an index whose size is that of the live jobs, not of the history.
+//! Each [`Store::apply`] is one transaction. SQL never asks for the time or for chance, and there are no triggers. The
+//! file holds all there is; what claims are chosen by is kept in memory beside it, so that a job costs a few statements,
+//! each of which finds its row by number, and the same few however much waits or has ended.
 //!
 //! - `open` finds out whose file it is and prepares it, `migrations/` says what is in it, `value` how values look there.
+//! - `lines` is what is kept in memory, `live` the rows that it is read from.
 //! - `enqueue`, `claim`, `settle`, `finish`, `dead_letter` and `upkeep` carry out commands; they know [`Transaction`].
 //! - `outlook` and `read` answer questions.
 
@@ -11,10 +13,11 @@ mod claim;
 mod dead_letter;
 mod enqueue;
 mod finish;
+mod lines;
+mod live;
 mod open;
 mod outlook;
 mod read;
-mod ready;
 mod settle;
 mod statement;
 #[cfg(test)]
@@ -31,7 +34,8 @@ use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 
 use super::{Answer, Command, Error, Outlook, Query, Reader, Rows, Store};
-use ready::Ready;
+use lines::Lines;
+use statement::failed;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -66,7 +70,8 @@ pub enum Synchronous {
 #[derive(Debug)]
 pub struct Sqlite {
     connection: Connection,
-    ready: Ready,
+    /// What is live; absent after a failure, until it is read again.
+    lines: Option<Lines>,
     path: PathBuf,
     vfs: Option<String>,
     /// Held for as long as the store is open. Declared last, so that it is let go after the connection has closed.
@@ -83,7 +88,17 @@ impl Sqlite {
     pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, Error> {
         let path = path.as_ref();
         let (connection, lock) = open::writer(path, options)?;
-        Ok(Self { connection, ready: Ready::default(), path: path.into(), vfs: options.vfs.clone(), _lock: lock })
+        let mut store = Self { connection, lines: None, path: path.into(), vfs: options.vfs.clone(), _lock: lock };
+        store.lines = Some(store.take_lines()?);
+        Ok(store)
+    }
+
+    /// What is live: as it is known, or read from the file.
+    fn take_lines(&mut self) -> Result<Lines, Error> {
+        match self.lines.take() {
+            Some(lines) => Ok(lines),
+            None => Lines::read(&self.connection).map_err(|error| failed("read what is live", &error)),
+        }
     }
 
     /// A reading side with a connection of its own.
@@ -99,11 +114,24 @@ impl Sqlite {
 
 impl Store for Sqlite {
     fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
-        async move { transaction::apply(&self.connection, &mut self.ready, commands) }.boxed()
+        async move {
+            // Taken out for as long: after a failure they have gone along with changes that may not have taken place.
+            let mut lines = self.take_lines()?;
+            let answers = transaction::apply(&self.connection, &mut lines, commands)?;
+            self.lines = Some(lines);
+            Ok(answers)
+        }
+        .boxed()
     }
 
     fn outlook(&mut self, now_ms: u64) -> BoxFuture<'_, Result<Outlook, Error>> {
-        async move { outlook::outlook(&self.connection, &mut self.ready, now_ms) }.boxed()
+        async move {
+            let mut lines = self.take_lines()?;
+            let outlook = outlook::outlook(&self.connection, &mut lines, now_ms)?;
+            self.lines = Some(lines);
+            Ok(outlook)
+        }
+        .boxed()
     }
 
     fn last_ms(&mut self) -> BoxFuture<'_, Result<u64, Error>> {

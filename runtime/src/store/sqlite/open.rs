@@ -13,11 +13,12 @@ use super::{SqliteOptions, Synchronous};
 use crate::store::Error;
 
 /// What marks a file as a store of Kew: the letters `kew` and a one.
-const APPLICATION_ID: i32 = 0x6B65_7701;
+pub(super) const APPLICATION_ID: i32 = 0x6B65_7701;
 
 /// The steps from an empty file to today's tables. A file's `user_version` is how many of them it has seen, so a step
 /// that was released never changes; a new one is added instead.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_first.sql")];
+pub(super) const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_lines_in_memory.sql")];
 
 /// How many prepared statements are kept: more than there are.
 const STATEMENTS: usize = 128;

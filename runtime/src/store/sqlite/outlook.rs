@@ -1,40 +1,18 @@
-//! What waits and what falls due. Asked after every claim, so each line of it is a look into an index.
+//! What waits and what falls due. Asked after every claim, so it comes from memory, but for what few queues have: a rate
+//! limit.
 
 use rusqlite::{Connection, Result, Row, params};
 
-use super::claim::HEAD;
-use super::ready::Ready;
-use super::statement::{Statements, atomically, failed};
-use super::upkeep::{self, State};
+use super::lines::Lines;
+use super::statement::{Statements, failed};
 use super::value::Nat;
-use crate::store::{Error, LeaseId, Outlook, QueueOutlook};
+use crate::store::{Error, Outlook, QueueOutlook};
 
 /// How many ready jobs are counted at most: `BATCH_SIZE_MAX`, more than any batch can take.
 const READY_MAX: u64 = 10_000;
 
-/// The first queue that has live jobs, by name.
-pub(super) const FIRST_QUEUE: &str = "SELECT min(queue) FROM live";
-
-/// The queue after that one.
-pub(super) const NEXT_QUEUE: &str = "SELECT min(queue) FROM live WHERE queue > ?1";
-
-/// Leases that have run out, at most as many as one answer holds.
-pub(super) const EXPIRED: &str = "
-    SELECT queue, job, attempt, fence FROM live
-    WHERE lease_until_ms <= ?1
-    ORDER BY lease_until_ms, seq LIMIT 1000";
-
-/// When the next lease runs out.
-pub(super) const NEXT_LEASE: &str = "
-    SELECT lease_until_ms FROM live
-    WHERE lease_until_ms > ?1
-    ORDER BY lease_until_ms LIMIT 1";
-
-/// When the next job of a queue becomes ready.
-pub(super) const NEXT_READY: &str = "
-    SELECT ready_ms FROM live
-    WHERE queue = ?1 AND ready_ms > ?2
-    ORDER BY ready_ms LIMIT 1";
+/// How many leases that have run out one answer holds at most.
+const EXPIRED_MAX: usize = 1_000;
 
 /// The claims in the window that ends now.
 pub(super) const RECENT_CLAIMS: &str = "
@@ -43,46 +21,29 @@ pub(super) const RECENT_CLAIMS: &str = "
     ORDER BY at_ms";
 
 /// What waits and what falls due, as of `now_ms`.
-pub(super) fn outlook(connection: &Connection, ready: &mut Ready, now_ms: u64) -> Result<Outlook, Error> {
-    // One transaction: not for consistency, as nobody else writes, but to lock the file once and not for each statement.
-    atomically(connection, "BEGIN", || {
-        look(connection, ready, now_ms).map_err(|error| failed("see what waits", &error))
-    })
+pub(super) fn outlook(connection: &Connection, lines: &mut Lines, now_ms: u64) -> Result<Outlook, Error> {
+    look(connection, lines, now_ms).map_err(|error| failed("see what waits", &error))
 }
 
-fn look(connection: &Connection, ready: &mut Ready, now_ms: u64) -> Result<Outlook> {
-    let names = live_queues(connection)?;
+fn look(connection: &Connection, lines: &mut Lines, now_ms: u64) -> Result<Outlook> {
+    let names: Vec<_> = lines.live().map(str::to_owned).collect();
     let queues =
-        names.into_iter().map(|queue| queue_outlook(connection, ready, queue, now_ms)).collect::<Result<_>>()?;
-    let expired = connection.all(EXPIRED, [Nat(now_ms)], lease)?;
-    let next_lease_ms = connection.one(NEXT_LEASE, [Nat(now_ms)], ms)?;
-    Ok(Outlook { queues, expired, next_lease_ms })
+        names.into_iter().map(|queue| queue_outlook(connection, lines, queue, now_ms)).collect::<Result<_>>()?;
+    let expired = lines.expired(now_ms).take(EXPIRED_MAX).collect();
+    Ok(Outlook { queues, expired, next_lease_ms: lines.next_lease_ms(now_ms) })
 }
 
-/// The queues that have live jobs, found by jumping from one name to the next instead of reading all entries.
-pub(super) fn live_queues(connection: &Connection) -> Result<Vec<String>> {
-    let mut names: Vec<String> = Vec::new();
-    loop {
-        let next: Option<Option<String>> = match names.last() {
-            None => connection.one(FIRST_QUEUE, [], |row| row.get(0))?,
-            Some(last) => connection.one(NEXT_QUEUE, [last], |row| row.get(0))?,
-        };
-        let Some(name) = next.flatten() else { return Ok(names) };
-        names.push(name);
-    }
-}
-
-fn queue_outlook(connection: &Connection, ready: &mut Ready, queue: String, now_ms: u64) -> Result<QueueOutlook> {
-    let of_queue = params![queue, Nat(now_ms)];
-    let head = connection.one(HEAD, of_queue, |row| Ok((ms(row)?, row.get::<_, Option<String>>(1)?)))?;
-    let State { is_paused, rate_window_ms } = upkeep::state(connection, &queue)?;
+fn queue_outlook(connection: &Connection, lines: &mut Lines, queue: String, now_ms: u64) -> Result<QueueOutlook> {
+    let ready = lines.ready(&queue, now_ms).min(READY_MAX) as u32;
+    let line = lines.of(&queue);
+    let head = line.and_then(|line| line.head(now_ms));
     Ok(QueueOutlook {
-        paused: is_paused,
-        oldest_ready_ms: head.as_ref().map(|head| head.0),
-        ready: ready.at(connection, &queue, now_ms)?.min(READY_MAX) as u32,
-        head_keeps_batch: head.is_some_and(|head| head.1.is_some()),
-        next_ready_ms: connection.one(NEXT_READY, of_queue, ms)?,
-        recent_claims_ms: recent_claims(connection, &queue, now_ms, rate_window_ms)?,
+        paused: line.is_some_and(|line| line.is_paused),
+        oldest_ready_ms: head.map(|((ready_ms, _), _)| ready_ms),
+        ready,
+        head_keeps_batch: head.is_some_and(|(_, batch)| batch.is_some()),
+        next_ready_ms: line.and_then(|line| line.next_ready_ms(now_ms)),
+        recent_claims_ms: recent_claims(connection, &queue, now_ms, line.map_or(0, |line| line.window_ms))?,
         queue,
     })
 }
@@ -99,8 +60,4 @@ fn recent_claims(connection: &Connection, queue: &str, now_ms: u64, window_ms: u
 
 fn ms(row: &Row<'_>) -> Result<u64> {
     row.get(0).map(|Nat(ms)| ms)
-}
-
-fn lease(row: &Row<'_>) -> Result<LeaseId> {
-    Ok(LeaseId { queue: row.get(0)?, job: row.get(1)?, attempt: row.get(2)?, fence: row.get(3)? })
 }

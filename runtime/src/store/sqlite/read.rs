@@ -1,10 +1,7 @@
 //! Questions, answered from a connection of their own.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{Connection, Params, Result, Row, params};
 
-use super::outlook::live_queues;
 use super::statement::{Statements, atomically, failed};
 use super::upkeep;
 use super::value::{Nat, Stamp, json, optional_json, word};
@@ -35,10 +32,11 @@ pub(super) const JOBS_OF_AFTER: &str = select_jobs!(
      ORDER BY job_status.rowid DESC LIMIT ?2"
 );
 
-/// How many live jobs a queue has, and when the oldest was enqueued.
-pub(super) const LIVE: &str = "
-    SELECT count(*), (SELECT created_ms FROM live WHERE queue = ?1 ORDER BY seq LIMIT 1)
-    FROM live WHERE queue = ?1";
+/// The queues that hold jobs or are paused.
+const DEPTHS: &str = "
+    SELECT queue, waiting, processing, oldest_created_ms, paused FROM queue_state
+    WHERE waiting + processing > 0 OR paused
+    ORDER BY queue";
 
 pub(super) const DEAD_LETTERS: &str = "
     SELECT job FROM dead_letter
@@ -69,7 +67,9 @@ fn answer(connection: &Connection, query: &Query) -> Result<Rows> {
         }
         Query::DeadLetter { job } => Rows::DeadLetters(dead_letter(connection, job)?.into_iter().collect()),
         Query::Ends { after, limit } => Rows::Ends(ends(connection, *after, *limit)?),
-        Query::Told => Rows::Told { through: upkeep::number(connection, "told")?, newest: newest_end(connection)? },
+        Query::Told => {
+            Rows::Told { through: upkeep::number(connection, "told")?, newest: upkeep::number(connection, "ended")? }
+        }
     })
 }
 
@@ -86,7 +86,7 @@ fn subject(query: &Query) -> String {
     }
 }
 
-fn jobs(connection: &Connection, sql: &str, params: impl Params) -> Result<Vec<JobRow>> {
+fn jobs(connection: &Connection, sql: &'static str, params: impl Params) -> Result<Vec<JobRow>> {
     connection.all(sql, params, job_row)
 }
 
@@ -109,27 +109,11 @@ fn job_row(row: &Row<'_>) -> Result<JobRow> {
 }
 
 fn depths(connection: &Connection) -> Result<Vec<Depth>> {
-    let mut depths = BTreeMap::new();
-    for queue in live_queues(connection)? {
-        let live = connection.one(LIVE, [&queue], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let (Nat(live), oldest) = live.unwrap_or((Nat(0), None::<Nat>));
-        let depth = empty(&queue);
-        depths.insert(queue, Depth { waiting: live, oldest_created_ms: oldest.map(|Nat(ms)| ms), ..depth });
-    }
-    let sql = "SELECT queue, count(*) FROM live WHERE lease_until_ms IS NOT NULL GROUP BY queue";
-    for (queue, Nat(processing)) in connection.all(sql, [], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))? {
-        let depth = depths.entry(queue).or_insert_with_key(|queue| empty(queue));
-        depth.waiting -= processing;
-        depth.processing = processing;
-    }
-    for queue in connection.all("SELECT queue FROM queue_state WHERE paused", [], |row| row.get::<_, String>(0))? {
-        depths.entry(queue).or_insert_with_key(|queue| empty(queue)).paused = true;
-    }
-    Ok(depths.into_values().collect())
-}
-
-fn empty(queue: &str) -> Depth {
-    Depth { queue: queue.into(), waiting: 0, processing: 0, oldest_created_ms: None, paused: false }
+    connection.all(DEPTHS, [], |row| {
+        let (Nat(waiting), Nat(processing)) = (row.get(1)?, row.get(2)?);
+        let oldest_created_ms = row.get::<_, Option<Nat>>(3)?.map(|Nat(ms)| ms);
+        Ok(Depth { queue: row.get(0)?, waiting, processing, oldest_created_ms, paused: row.get(4)? })
+    })
 }
 
 fn dead_letter(connection: &Connection, job: &str) -> Result<Option<DeadLetterRow>> {
@@ -168,10 +152,4 @@ fn ends(connection: &Connection, after: u64, limit: u32) -> Result<Vec<End>> {
             ended_ms,
         })
     })
-}
-
-/// The number of the newest end there ever was: SQLite remembers it for `AUTOINCREMENT`, also when that end is forgotten.
-fn newest_end(connection: &Connection) -> Result<u64> {
-    let newest = connection.one("SELECT seq FROM sqlite_sequence WHERE name = 'job_end'", [], |row| row.get(0))?;
-    Ok(newest.map_or(0, |Nat(seq)| seq))
 }

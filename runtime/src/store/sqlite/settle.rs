@@ -1,81 +1,30 @@
 //! Ending an attempt, if its lease still holds.
 
-use rusqlite::{Result, Row, params};
+use rusqlite::{Result, params};
 
 use super::finish::{Final, finish};
+use super::live::Live;
 use super::statement::Statements;
 use super::transaction::Transaction;
-use super::value::{Nat, Stamp};
+use super::value::Nat;
 use crate::store::{LeaseId, Outcome, Settle, Then};
 
-/// One live job.
-pub(super) const LIVE: &str = "
-    SELECT seq, job, queue, key, version, email, created_ms, ready_ms,
-           attempt, fence, coalesce(started_ms, 0), lease_until_ms, delivery, user_id
-    FROM live WHERE job = ?1";
-
-/// A live job, as those see it who end its attempt or the job.
-pub(super) struct Live {
-    pub(super) seq: u64,
-    pub(super) job: String,
-    pub(super) queue: String,
-    pub(super) user: String,
-    pub(super) key: Option<String>,
-    pub(super) version: u64,
-    pub(super) email: Option<String>,
-    pub(super) created_ms: u64,
-    pub(super) ready_ms: Option<u64>,
-    pub(super) attempt: u32,
-    pub(super) fence: u32,
-    pub(super) started_ms: u64,
-    pub(super) lease_until_ms: Option<u64>,
-    /// The delivery that processes it, if one does.
-    pub(super) delivery: Option<String>,
-}
-
-impl Live {
-    /// The live job of this id.
-    pub(super) fn find(transaction: &Transaction<'_>, job: &str) -> Result<Option<Self>> {
-        transaction.connection.one(LIVE, [job], Self::read)
-    }
-
-    fn read(row: &Row<'_>) -> Result<Self> {
-        let nat = |column| row.get(column).map(|Nat(value)| value);
-        let optional = |column| row.get(column).map(|value: Option<Nat>| value.map(|Nat(value)| value));
-        let lease_until_ms = optional(11)?;
-        let delivery: Option<String> = row.get(12)?;
-        Ok(Self {
-            seq: nat(0)?,
-            job: row.get(1)?,
-            queue: row.get(2)?,
-            user: row.get(13)?,
-            key: row.get(3)?,
-            version: nat(4)?,
-            email: row.get(5)?,
-            created_ms: nat(6)?,
-            ready_ms: optional(7)?,
-            attempt: row.get(8)?,
-            fence: row.get(9)?,
-            started_ms: nat(10)?,
-            lease_until_ms,
-            delivery: delivery.filter(|_| lease_until_ms.is_some()),
-        })
-    }
-
-    /// Whether `settle` comes from whoever holds the lease. At its end the lease is over on the queue's clock, whether
-    /// or not somebody has said so yet; what is left to be said then is that it was lost.
-    fn is_held_by(&self, settle: &Settle) -> bool {
-        let Some(until_ms) = self.lease_until_ms else { return false };
-        let LeaseId { queue, job, attempt, fence } = &settle.lease;
-        let is_same = (queue, job, *attempt, *fence) == (&self.queue, &self.job, self.attempt, self.fence);
-        is_same && (settle.now_ms < until_ms || matches!(settle.outcome, Outcome::Lost(_)))
-    }
+/// Whether `settle` comes from whoever holds the lease on `live`. At its end the lease is over on the queue's clock,
+/// whether or not somebody has said so yet; what is left to be said then is that it was lost.
+fn is_held(live: &Live, settle: &Settle) -> bool {
+    let Some(until_ms) = live.lease_until_ms else { return false };
+    let LeaseId { queue, job, attempt, fence } = &settle.lease;
+    let is_same = (queue, job, *attempt, *fence) == (&live.queue, &live.job, live.attempt, live.fence);
+    is_same && (settle.now_ms < until_ms || matches!(settle.outcome, Outcome::Lost(_)))
 }
 
 /// Ends the attempt; false if the lease was over.
-pub(super) fn settle(transaction: &mut Transaction<'_>, settle: &Settle) -> Result<bool> {
-    let held = Live::find(transaction, &settle.lease.job)?.filter(|live| live.is_held_by(settle));
-    let Some(live) = held else { return Ok(false) };
+pub(super) fn settle(transaction: &mut Transaction<'_, '_>, settle: &Settle) -> Result<bool> {
+    let job = settle.lease.job.as_str();
+    if !transaction.lines.leased(job).is_some_and(|live| is_held(live, settle)) {
+        return Ok(false);
+    }
+    let Some(live) = transaction.lines.release(job) else { return Ok(false) };
     note_attempt(transaction, &live, settle)?;
     let error = error_of(&settle.outcome).map(|(_, error)| error);
     match &settle.then {
@@ -104,7 +53,7 @@ fn error_of(outcome: &Outcome) -> Option<(&'static str, &str)> {
 }
 
 /// Keeps what is known of an attempt that did not succeed.
-fn note_attempt(transaction: &Transaction<'_>, live: &Live, settle: &Settle) -> Result<()> {
+fn note_attempt(transaction: &Transaction<'_, '_>, live: &Live, settle: &Settle) -> Result<()> {
     let Some((outcome, error)) = error_of(&settle.outcome) else { return Ok(()) };
     let sql = "INSERT INTO failed_attempt (job, attempt, outcome, error, started_ms, ended_ms)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -115,18 +64,18 @@ fn note_attempt(transaction: &Transaction<'_>, live: &Live, settle: &Settle) -> 
 
 /// Lets the job wait for its next attempt. A follow-up of the same key stays blocked: the older one is delivered first.
 fn retry(
-    transaction: &mut Transaction<'_>,
+    transaction: &mut Transaction<'_, '_>,
     live: &Live,
     error: Option<&str>,
     ready_ms: u64,
     settle: &Settle,
 ) -> Result<()> {
-    let sql = "UPDATE live
-               SET ready_ms = ?2, lease_until_ms = NULL, batch = CASE WHEN ?3 THEN batch END
-               WHERE seq = ?1";
-    transaction.connection.run(sql, params![Nat(live.seq), Nat(ready_ms), settle.keep_batch])?;
-    transaction.ready.moved(&live.queue, None, Some(ready_ms));
-    let sql = "UPDATE job_status SET status = 'failed', error = ?2, updated_at = max(updated_at, ?3) WHERE id = ?1";
-    transaction.connection.run(sql, params![live.job, error, Stamp(settle.now_ms)])?;
-    Ok(())
+    let batch = live.batch.as_deref().filter(|_| settle.keep_batch);
+    let sql = "UPDATE live SET ready_ms = ?2, lease_until_ms = NULL, batch = ?3 WHERE seq = ?1";
+    transaction.connection.change(sql, params![Nat(live.seq), Nat(ready_ms), batch])?;
+    transaction.lines.wait(&live.queue, (ready_ms, live.seq), batch);
+    let stamp = transaction.stamp(settle.now_ms);
+    let sql = "UPDATE job_status SET status = 'failed', error = ?3, updated_at = max(updated_at, ?4)
+               WHERE rowid = ?1 AND +id = ?2";
+    transaction.connection.change(sql, params![Nat(live.seq), live.job, error, stamp])
 }

@@ -1,45 +1,106 @@
 //! Statements as the rest of the store writes them: prepared once and kept, with the row's reading beside the SQL. And
 //! what a failure of SQLite looks like to people.
 
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Result, Row};
+use std::cell::RefCell;
+
+use rusqlite::{CachedStatement, Connection, Error as Failure, ErrorCode, OptionalExtension, Params, Result, Row};
 
 use crate::store::Error;
 
 /// Runs prepared statements.
 pub(super) trait Statements {
+    /// Hands the prepared statement to `work`.
+    fn with<T>(&self, sql: &'static str, work: impl FnOnce(&mut CachedStatement<'_>) -> Result<T>) -> Result<T>;
+
     /// Runs a statement and returns how many rows it changed.
-    fn run(&self, sql: &str, params: impl Params) -> Result<usize>;
+    fn run(&self, sql: &'static str, params: impl Params) -> Result<usize> {
+        self.with(sql, |statement| statement.execute(params))
+    }
+
+    /// Runs a statement that changes one row, which must be there.
+    fn change(&self, sql: &'static str, params: impl Params) -> Result<()> {
+        match self.run(sql, params)? {
+            1 => Ok(()),
+            changed => Err(Failure::StatementChangedRows(changed)),
+        }
+    }
 
     /// The first row, if there is one.
-    fn one<T>(&self, sql: &str, params: impl Params, read: impl FnOnce(&Row<'_>) -> Result<T>) -> Result<Option<T>>;
+    fn one<T>(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.with(sql, |statement| statement.query_row(params, read).optional())
+    }
+
+    /// Hands every row to `read`.
+    fn each(&self, sql: &'static str, params: impl Params, mut read: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+        self.with(sql, |statement| {
+            let mut rows = statement.query(params)?;
+            while let Some(row) = rows.next()? {
+                read(row)?;
+            }
+            Ok(())
+        })
+    }
 
     /// All rows.
-    fn all<T>(&self, sql: &str, params: impl Params, read: impl FnMut(&Row<'_>) -> Result<T>) -> Result<Vec<T>>;
+    fn all<T>(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        self.with(sql, |statement| statement.query_map(params, read)?.collect())
+    }
 
     /// Whether there is a row.
-    fn any(&self, sql: &str, params: impl Params) -> Result<bool> {
+    fn any(&self, sql: &'static str, params: impl Params) -> Result<bool> {
         Ok(self.one(sql, params, |_| Ok(()))?.is_some())
     }
 }
 
 impl Statements for Connection {
-    fn run(&self, sql: &str, params: impl Params) -> Result<usize> {
-        self.prepare_cached(sql)?.execute(params)
+    fn with<T>(&self, sql: &'static str, work: impl FnOnce(&mut CachedStatement<'_>) -> Result<T>) -> Result<T> {
+        work(&mut self.prepare_cached(sql)?)
     }
+}
 
-    fn one<T>(&self, sql: &str, params: impl Params, read: impl FnOnce(&Row<'_>) -> Result<T>) -> Result<Option<T>> {
-        self.prepare_cached(sql)?.query_row(params, read).optional()
+/// The statements of one transaction. Each is looked for in the connection's cache once, by its text, and from then on
+/// found by where that text stands in the program: for a statement that is run a thousand times in a transaction, the
+/// cache costs a quarter of running it.
+pub(super) struct Prepared<'a> {
+    connection: &'a Connection,
+    statements: RefCell<Vec<(&'static str, CachedStatement<'a>)>>,
+}
+
+impl<'a> Prepared<'a> {
+    pub(super) fn new(connection: &'a Connection) -> Self {
+        Self { connection, statements: RefCell::default() }
     }
+}
 
-    fn all<T>(&self, sql: &str, params: impl Params, read: impl FnMut(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
-        self.prepare_cached(sql)?.query_map(params, read)?.collect()
+impl Statements for Prepared<'_> {
+    fn with<T>(&self, sql: &'static str, work: impl FnOnce(&mut CachedStatement<'_>) -> Result<T>) -> Result<T> {
+        let mut statements = self.statements.borrow_mut();
+        let known = statements.iter().position(|(text, _)| std::ptr::eq(*text, sql));
+        let place = match known {
+            Some(place) => place,
+            None => {
+                statements.push((sql, self.connection.prepare_cached(sql)?));
+                statements.len() - 1
+            }
+        };
+        work(&mut statements[place].1)
     }
 }
 
 /// Does `work` within one transaction: all of it takes place or, unless the commit itself fails, nothing.
 pub(super) fn atomically<T>(
     connection: &Connection,
-    begin: &str,
+    begin: &'static str,
     work: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
     connection.run(begin, []).map_err(|error| failed("begin a transaction", &error))?;
@@ -55,12 +116,12 @@ pub(super) fn atomically<T>(
 }
 
 /// A failure of SQLite while doing `what`, which reads after "failed to".
-pub(super) fn failed(what: impl Into<String>, error: &rusqlite::Error) -> Error {
+pub(super) fn failed(what: impl Into<String>, error: &Failure) -> Error {
     Error { context: what.into(), reason: reason(error) }
 }
 
 /// What went wrong and what to do about it.
-pub(super) fn reason(error: &rusqlite::Error) -> String {
+pub(super) fn reason(error: &Failure) -> String {
     let advice = match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => "the disk is full, make room",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another program is using the file, end it",

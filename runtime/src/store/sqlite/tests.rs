@@ -1,29 +1,23 @@
-//! A test of the plans that SQLite makes for the statements whose cost must not grow with the history or the backlog:
-//! each goes through an index, none reads a whole table, none sorts.
+//! The plans that SQLite makes for the statements whose cost must not grow with the history or the backlog: each goes
+//! through an index, none reads a whole table, none sorts. And stores of earlier versions.
 
 use rusqlite::{Connection, Statement, StatementStatus};
 
-use super::{SqliteOptions, claim, enqueue, finish, open, outlook, read, ready, settle};
+use super::lines::Lines;
+use super::{SqliteOptions, claim, enqueue, finish, live, open, outlook, read};
 
 /// The statements whose cost must not grow, and what their plan has to name.
 const STATEMENTS: &[(&str, &str)] = &[
-    (claim::HEAD, "live_ready"),
-    (claim::FRESH, "live_ready"),
-    (claim::KEPT, "live_batch"),
+    (claim::CHOSEN, "SEARCH live USING INTEGER PRIMARY KEY"),
+    (claim::CHOSEN, "SEARCH job_status USING INTEGER PRIMARY KEY"),
     (claim::USED, "at_ms>?"),
     (enqueue::NEWEST, "live_key"),
     (finish::BLOCKED, "live_key"),
-    (settle::LIVE, "sqlite_autoindex_live_1"),
-    (ready::COUNT, "live_ready"),
-    (outlook::FIRST_QUEUE, "live_queue"),
-    (outlook::NEXT_QUEUE, "live_queue"),
-    (outlook::EXPIRED, "live_lease"),
-    (outlook::NEXT_LEASE, "live_lease"),
-    (outlook::NEXT_READY, "live_ready"),
+    (live::BY_ID, "SEARCH live USING INTEGER PRIMARY KEY"),
+    (live::BY_ID, "sqlite_autoindex_job_status_1"),
     (outlook::RECENT_CLAIMS, "at_ms>?"),
     (read::JOBS_OF, "job_status_user"),
     (read::JOBS_OF_AFTER, "job_status_user"),
-    (read::LIVE, "live_queue"),
     (read::DEAD_LETTERS, "dead_letter_by_queue"),
 ];
 
@@ -72,4 +66,43 @@ fn no_statement_of_the_hot_path_is_planned_anew_when_it_is_bound() {
         }
         assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
     }
+}
+
+/// What the first version left behind: of three jobs one has ended, one is leased, and one waits whose number had run
+/// ahead of its row's because payloads were coalesced; and a dead letter.
+const FIRST_VERSION: &str = "
+    INSERT INTO job_status (id, type, status, user_id, payload, retry_count, created_at, updated_at) VALUES
+      ('a', 'pdf', 'completed',  'u', '{}', 0, '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000'),
+      ('b', 'pdf', 'processing', 'u', '{}', 0, '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000'),
+      ('c', 'pdf', 'pending',    'u', '{}', 0, '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000'),
+      ('d', 'pdf', 'failed',     'u', '{}', 0, '2026-01-01 00:00:00.000', '2026-01-01 00:00:00.000');
+    INSERT INTO live (seq, job, queue, user_id, version, created_ms, wanted_ms, ready_ms, attempt, fence, lease_until_ms)
+    VALUES (2, 'b', 'pdf', 'u', 2, 5, 5, NULL, 1, 1, 90), (7, 'c', 'pdf', 'u', 7, 6, 6, 6, 0, 0, NULL);
+    INSERT INTO dead_letter (job, dead_letter_queue, died_ms, queue, user_id, version, created_ms, live_seq, fence)
+    VALUES ('d', 'dead', 8, 'pdf', 'u', 8, 7, 8, 3);
+    INSERT INTO queue_state (queue, paused) VALUES ('pdf', 1);
+    INSERT INTO job_end (job, queue, user_id, status, ended_ms) VALUES ('a', 'pdf', 'u', 'completed', 9);
+    DELETE FROM job_end;
+    UPDATE meta SET value = 8 WHERE key = 'version';";
+
+#[test]
+fn a_store_of_the_first_version_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kew.db");
+    let old = Connection::open(&path).unwrap();
+    let pragmas = format!("PRAGMA application_id = {}; PRAGMA user_version = 1;", open::APPLICATION_ID);
+    old.execute_batch(&[open::MIGRATIONS[0], FIRST_VERSION, &pragmas].concat()).unwrap();
+    drop(old);
+    let (connection, _lock) = open::writer(&path, &SqliteOptions::default()).unwrap();
+    let numbers = |sql: &str| connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let live: (i64, i64) = numbers("SELECT min(seq), max(seq) FROM live");
+    assert_eq!(live, (2, 3), "live jobs have the numbers of their rows");
+    assert_eq!(numbers("SELECT live_seq, (SELECT value FROM meta WHERE key = 'ended') FROM dead_letter"), (4, 1));
+    let depths = read::read(&connection, &crate::store::Query::Depths).unwrap();
+    let crate::store::Rows::Depths(depths) = depths else { panic!("{depths:?}") };
+    let depth = &depths[0];
+    assert_eq!((depth.waiting, depth.processing, depth.oldest_created_ms, depth.paused), (1, 1, Some(5), true));
+    let lines = Lines::read(&connection).unwrap();
+    assert!(lines.leased("b").is_some());
+    assert_eq!(lines.of("pdf").unwrap().head(10).unwrap().0, (6, 3));
 }

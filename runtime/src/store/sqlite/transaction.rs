@@ -1,60 +1,81 @@
 //! One transaction: a slice of commands, all of them or none.
 
+use std::rc::Rc;
+
 use rusqlite::Connection;
 
-use super::ready::Ready;
-use super::statement::{atomically, failed};
+use super::lines::Lines;
+use super::statement::{Prepared, Statements, atomically, failed};
 use super::{claim, dead_letter, enqueue, finish, settle, upkeep};
 use crate::store::{Answer, Command, Error};
+use crate::timestamp;
 
 /// A transaction in the making.
-pub(super) struct Transaction<'a> {
-    pub(super) connection: &'a Connection,
-    /// Told of every change of a `ready_ms`.
-    pub(super) ready: &'a mut Ready,
+pub(super) struct Transaction<'a, 'c> {
+    pub(super) connection: &'a Prepared<'c>,
+    /// Told of every change of what is live.
+    pub(super) lines: &'a mut Lines,
     /// The version of the newest accepted payload.
     version: u64,
+    /// The number of the newest end.
+    ended: u64,
+    /// The last time that was written as text: most commands of a transaction carry the same one.
+    stamp: (u64, Rc<str>),
 }
 
-impl Transaction<'_> {
+impl Transaction<'_, '_> {
     /// The version of a payload that is being accepted.
     pub(super) fn next_version(&mut self) -> u64 {
         self.version += 1;
         self.version
     }
+
+    /// The number of a final end.
+    pub(super) fn next_end(&mut self) -> u64 {
+        self.ended += 1;
+        self.ended
+    }
+
+    /// A time as `job_status` holds it.
+    pub(super) fn stamp(&mut self, ms: u64) -> Rc<str> {
+        if self.stamp.0 != ms {
+            self.stamp = (ms, timestamp::sql(ms).into());
+        }
+        self.stamp.1.clone()
+    }
 }
 
 /// Applies `commands` in order.
-pub(super) fn apply(connection: &Connection, ready: &mut Ready, commands: &[Command]) -> Result<Vec<Answer>, Error> {
+pub(super) fn apply(connection: &Connection, lines: &mut Lines, commands: &[Command]) -> Result<Vec<Answer>, Error> {
     let Some(now_ms) = commands.iter().map(now_ms).max() else { return Ok(Vec::new()) };
-    let answers = atomically(connection, "BEGIN IMMEDIATE", || {
-        let version = number(connection, "version")?;
-        let mut transaction = Transaction { connection, ready: &mut *ready, version };
+    atomically(connection, "BEGIN IMMEDIATE", || {
+        let prepared = Prepared::new(connection);
+        let connection = &prepared;
+        let (version, ended) = (number(connection, "version")?, number(connection, "ended")?);
+        let stamp = (now_ms, timestamp::sql(now_ms).into());
+        let mut transaction = Transaction { connection, lines, version, ended, stamp };
         let mut answers = Vec::with_capacity(commands.len());
         for command in commands {
             let answer = carry_out(&mut transaction, command);
             answers.push(answer.map_err(|error| failed(purpose(command), &error))?);
         }
         raise(connection, "version", transaction.version)?;
+        raise(connection, "ended", transaction.ended)?;
         raise(connection, "last_ms", now_ms)?;
+        upkeep::note_depths(&mut transaction).map_err(|error| failed("write how many jobs the queues hold", &error))?;
         Ok(answers)
-    });
-    if answers.is_err() {
-        // It went along with changes that did not take place.
-        ready.forget();
-    }
-    answers
+    })
 }
 
-fn number(connection: &Connection, key: &str) -> Result<u64, Error> {
+fn number(connection: &impl Statements, key: &str) -> Result<u64, Error> {
     upkeep::number(connection, key).map_err(|error| failed(format!("read the number {key}"), &error))
 }
 
-fn raise(connection: &Connection, key: &str, value: u64) -> Result<(), Error> {
+fn raise(connection: &impl Statements, key: &str, value: u64) -> Result<(), Error> {
     upkeep::raise(connection, key, value).map_err(|error| failed(format!("write the number {key}"), &error))
 }
 
-fn carry_out(transaction: &mut Transaction<'_>, command: &Command) -> rusqlite::Result<Answer> {
+fn carry_out(transaction: &mut Transaction<'_, '_>, command: &Command) -> rusqlite::Result<Answer> {
     match command {
         Command::Enqueue(job) => enqueue::enqueue(transaction, job),
         Command::Claim(claim) => claim::claim(transaction, claim).map(Answer::Claimed),

@@ -1,6 +1,6 @@
 //! What concerns no single job: the store's own numbers, pausing a queue, forgetting what is past its time.
 
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Result, params};
 
 use super::statement::{Statements, failed};
 use super::transaction::Transaction;
@@ -14,50 +14,49 @@ const END_RETENTION_MS: u64 = 24 * 60 * 60 * 1_000;
 const RATE_CLAIM_RETENTION_MS: u64 = 60 * 60 * 1_000;
 
 /// One of the store's own numbers.
-pub(super) fn number(connection: &Connection, key: &str) -> Result<u64> {
+pub(super) fn number(connection: &impl Statements, key: &str) -> Result<u64> {
     let value = connection.one("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))?;
     value.map(|Nat(value)| value).ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
 /// Sets one of the store's own numbers, unless it is greater already: none of them ever goes back.
-pub(super) fn raise(connection: &Connection, key: &str, value: u64) -> Result<()> {
+pub(super) fn raise(connection: &impl Statements, key: &str, value: u64) -> Result<()> {
     connection.run("UPDATE meta SET value = ?2 WHERE key = ?1 AND value < ?2", params![key, Nat(value)])?;
     Ok(())
 }
 
 /// The latest time that any command carried.
-pub(super) fn last_ms(connection: &Connection) -> Result<u64, Error> {
+pub(super) fn last_ms(connection: &impl Statements) -> Result<u64, Error> {
     number(connection, "last_ms").map_err(|error| failed("read the time of the last command", &error))
 }
 
 /// Pauses or resumes a queue.
-pub(super) fn pause(transaction: &mut Transaction<'_>, queue: &str, paused: bool) -> Result<()> {
+pub(super) fn pause(transaction: &mut Transaction<'_, '_>, queue: &str, paused: bool) -> Result<()> {
     let sql = "INSERT INTO queue_state (queue, paused) VALUES (?1, ?2)
                ON CONFLICT (queue) DO UPDATE SET paused = excluded.paused";
-    transaction.connection.run(sql, params![queue, paused])?;
+    transaction.connection.change(sql, params![queue, paused])?;
+    transaction.lines.pause(queue, paused);
     Ok(())
 }
 
-/// What is remembered of a queue, whether or not it has jobs.
-#[derive(Default)]
-pub(super) struct State {
-    pub(super) is_paused: bool,
-    /// The last window of a rate limit that was claimed with; 0 if none was.
-    pub(super) rate_window_ms: u64,
-}
-
-/// What is remembered of a queue.
-pub(super) fn state(connection: &Connection, queue: &str) -> Result<State> {
-    let sql = "SELECT paused, rate_window_ms FROM queue_state WHERE queue = ?1";
-    let state = connection.one(sql, [queue], |row| {
-        let Nat(rate_window_ms) = row.get(1)?;
-        Ok(State { is_paused: row.get(0)?, rate_window_ms })
-    })?;
-    Ok(state.unwrap_or_default())
+/// Writes down how many jobs the queues hold that have changed.
+pub(super) fn note_depths(transaction: &mut Transaction<'_, '_>) -> Result<()> {
+    let connection = transaction.connection;
+    for (queue, count) in transaction.lines.changed() {
+        let oldest = match count.oldest {
+            Some(seq) => connection.one("SELECT created_ms FROM live WHERE seq = ?1", [Nat(seq)], |row| row.get(0))?,
+            None => None::<Nat>,
+        };
+        let sql = "INSERT INTO queue_state (queue, waiting, processing, oldest_created_ms) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (queue) DO UPDATE SET waiting = excluded.waiting, processing = excluded.processing,
+                                                     oldest_created_ms = excluded.oldest_created_ms";
+        connection.run(sql, params![queue, Nat(count.waiting), Nat(count.processing), oldest])?;
+    }
+    Ok(())
 }
 
 /// Forgets idempotency keys, told ends and rate claims that are past their time.
-pub(super) fn prune(transaction: &mut Transaction<'_>, now_ms: u64) -> Result<()> {
+pub(super) fn prune(transaction: &mut Transaction<'_, '_>, now_ms: u64) -> Result<()> {
     let connection = transaction.connection;
     connection.run("DELETE FROM idempotency WHERE until_ms <= ?1", [Nat(now_ms)])?;
     let kept_from_ms = now_ms.saturating_sub(RATE_CLAIM_RETENTION_MS);
@@ -67,7 +66,7 @@ pub(super) fn prune(transaction: &mut Transaction<'_>, now_ms: u64) -> Result<()
 
 /// Forgets ends that have been told and are old. They are stored in the order in which they came, so the search stops
 /// at the first one that has to stay: it costs what it forgets.
-fn forget_ends(connection: &Connection, now_ms: u64) -> Result<()> {
+fn forget_ends(connection: &impl Statements, now_ms: u64) -> Result<()> {
     let told = number(connection, "told")?;
     let Some(old_ms) = now_ms.checked_sub(END_RETENTION_MS) else { return Ok(()) };
     let sql = "DELETE FROM job_end

@@ -1,0 +1,198 @@
+//! The reference queue under load: its own broker, store and processor in this process, as `kew serve` puts them
+//! together, with a handler that does nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use kew_runtime::broker::{self, Handle, JobRequest, Queue, Refusal, Request, Response};
+use kew_runtime::clock::SystemClock;
+use kew_runtime::ids::Ids;
+use kew_runtime::processor::{Delivery, Failure, Handler, Processor, Report};
+use kew_runtime::store::{Sqlite, SqliteOptions, Synchronous};
+use kew_spec::queues::Queues;
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::work::{Load, PAYLOAD, Work};
+
+/// The queue that is loaded: no batch, no rate limit, no deduplication.
+pub const QUEUE: &str = "pdf_generation";
+
+/// How many jobs one request makes while a backlog is built.
+const BULK: u32 = 1_000;
+
+/// Opens a broker on a new store in `folder`. Its writer has a thread of its own.
+///
+/// # Errors
+///
+/// If the store cannot be opened.
+pub fn open(folder: &Path, queues: Queues, synchronous: Synchronous) -> Result<Handle, kew_runtime::store::Error> {
+    let options = SqliteOptions { synchronous, ..SqliteOptions::default() };
+    let store = Sqlite::open(folder.join("kew.db"), &options)?;
+    let reader = store.reader()?;
+    let (handle, writer) = broker::new(
+        Box::new(store),
+        Box::new(reader),
+        Arc::new(queues),
+        Arc::new(SystemClock::new()),
+        Ids::from_entropy(),
+    );
+    let write = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime without I/O needs nothing").block_on(writer.run()).expect("the store works");
+    };
+    // Named, so that a profile tells it from the others.
+    std::thread::Builder::new().name("writer".into()).spawn(write).expect("the system gives threads");
+    Ok(handle)
+}
+
+/// Makes requests for jobs.
+pub struct Requests {
+    ids: Ids,
+}
+
+impl Requests {
+    /// The stream of requests that begins at `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { ids: Ids::from_seed(seed) }
+    }
+
+    /// The next one.
+    pub fn request(&mut self) -> JobRequest {
+        JobRequest {
+            id: self.ids.next(1_700_000_000_000),
+            queue: QUEUE.into(),
+            user: "user-1".into(),
+            payload: RawValue::from_string(PAYLOAD.into()).expect("the payload is JSON"),
+            key: None,
+            idempotency: None,
+            email: None,
+        }
+    }
+}
+
+/// A handler that does nothing.
+pub struct Nothing;
+
+impl Handler for Nothing {
+    fn handle<'a>(&'a self, _: &'a Delivery, _: &'a Report) -> BoxFuture<'a, Result<(), Failure>> {
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+/// The broker, with a count of the jobs whose end it has acknowledged.
+struct Counting {
+    broker: Handle,
+    settled: AtomicU32,
+    target: u32,
+    all: Notify,
+    /// What the producers of [`Work::Mixed`] wait for.
+    room: Semaphore,
+}
+
+impl Queue for Counting {
+    fn call(&self, request: Request) -> BoxFuture<'_, Result<Response, Refusal>> {
+        async move {
+            let answer = self.broker.call(request).await;
+            if let Ok(Response::Settled(accepted)) = &answer {
+                let more = accepted.iter().filter(|accepted| **accepted).count() as u32;
+                self.room.add_permits(more as usize);
+                if self.settled.fetch_add(more, Ordering::AcqRel) + more == self.target {
+                    self.all.notify_one();
+                }
+            }
+            answer
+        }
+        .boxed()
+    }
+}
+
+/// Does `load` in a new store in `folder` and says how long it took.
+///
+/// # Panics
+///
+/// If the queue refuses what it is asked: then there is nothing to measure.
+pub async fn run(folder: &Path, load: &Load) -> Duration {
+    let broker = open(folder, Queues::default(), load.synchronous).expect("the store opens");
+    let counting = Arc::new(Counting {
+        broker,
+        settled: AtomicU32::new(0),
+        target: load.jobs,
+        all: Notify::new(),
+        room: Semaphore::new(load.in_flight as usize),
+    });
+    match load.work {
+        Work::Enqueue => {
+            let begun = now();
+            produce(&counting, load.jobs, load.producers, false).await;
+            begun.elapsed()
+        }
+        Work::Process => {
+            backlog(&counting, load.jobs).await;
+            let begun = now();
+            process(&counting, load.in_flight).await;
+            begun.elapsed()
+        }
+        Work::Mixed => {
+            let begun = now();
+            let produced = produce(&counting, load.jobs, load.in_flight, true);
+            tokio::join!(produced, process(&counting, load.in_flight));
+            begun.elapsed()
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a measurement reads the machine's clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Creates `jobs` jobs, one a request, by `producers` that each wait for their answer.
+async fn produce(queue: &Arc<Counting>, jobs: u32, producers: u32, waits_for_room: bool) {
+    let producing = (0..producers).map(|producer| {
+        let queue = queue.clone();
+        let share = jobs / producers + u32::from(producer < jobs % producers);
+        tokio::spawn(async move {
+            let mut requests = Requests::new(u64::from(producer) << 32 | 7);
+            for _ in 0..share {
+                if waits_for_room {
+                    queue.room.acquire().await.expect("it is never closed").forget();
+                }
+                let created = queue.broker.call(Request::Enqueue(vec![requests.request()])).await;
+                created.expect("the job is created");
+            }
+        })
+    });
+    for producer in producing.collect::<Vec<_>>() {
+        producer.await.expect("no producer panics");
+    }
+}
+
+/// Creates jobs in bulk.
+async fn backlog(queue: &Arc<Counting>, jobs: u32) {
+    let mut requests = Requests::new(1);
+    let mut left = jobs;
+    while 0 < left {
+        let bulk = BULK.min(left);
+        let created = queue.broker.call(Request::Enqueue((0..bulk).map(|_| requests.request()).collect())).await;
+        created.expect("the jobs are created");
+        left -= bulk;
+    }
+}
+
+/// Processes until all that were asked for have ended.
+async fn process(queue: &Arc<Counting>, slots: u32) {
+    let handlers = BTreeMap::from([(QUEUE.to_owned(), Arc::new(Nothing) as Arc<dyn Handler>)]);
+    let processor = Processor { name: "load".into(), queue: queue.clone(), handlers, slots };
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(processor.run(stopped));
+    queue.all.notified().await;
+    // The clock has stopped by the time that this takes effect: the last pull waits for its turn to end.
+    let _ = stop.send(true);
+    running.abort();
+}

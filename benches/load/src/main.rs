@@ -1,0 +1,120 @@
+//! `kew-load`: the reference queue under load, beside the limit, by turns in one run.
+
+use clap::{Parser, ValueEnum};
+use kew_benches::measure::{Measurement, median};
+use kew_benches::work::{IN_FLIGHT, Load, PRODUCERS, Work};
+use kew_benches::{disk, kew, latency, limit};
+use kew_runtime::store::Synchronous;
+
+/// Puts Kew's queue under load in this process and prints one line of JSON for each measurement.
+///
+/// The queue runs as in `kew serve`: a broker whose store is an SQLite file, and a processor, with a handler that does
+/// nothing. Each round measures in a new store. With --limit each is measured beside SQLite with nothing around it that
+/// does the least the contract needs, at the same durability; the ratios are printed at the end.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// What to do; all three unless named.
+    work: Vec<Work>,
+    /// With how many jobs.
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=50_000_000))]
+    jobs: u32,
+    /// What a commit survives: full, a loss of power; normal, the end of the process.
+    #[arg(long, default_value = "full")]
+    synchronous: Durability,
+    /// How often; the median counts.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Producers side by side, for enqueue.
+    #[arg(long, default_value_t = PRODUCERS, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    producers: u32,
+    /// Jobs in flight, for process and mixed.
+    #[arg(long, default_value_t = IN_FLIGHT, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    in_flight: u32,
+    /// Measure the limit and the disk beside it.
+    #[arg(long)]
+    limit: bool,
+    /// Measure the time from create to start on an idle queue, with this many jobs.
+    #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    latency: Option<u32>,
+    /// Where the stores are made; the system's folder for temporary files unless told.
+    #[arg(long)]
+    dir: Option<std::path::PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Durability {
+    Full,
+    Normal,
+}
+
+fn main() {
+    let options = Options::parse();
+    let synchronous = match options.synchronous {
+        Durability::Full => Synchronous::Full,
+        Durability::Normal => Synchronous::Normal,
+    };
+    let works = match options.work.is_empty() && options.latency.is_none() {
+        true => Work::ALL.to_vec(),
+        false => options.work.clone(),
+    };
+    for work in works {
+        let (producers, in_flight) = (options.producers, options.in_flight);
+        measure(&options, &Load { producers, in_flight, ..Load::new(work, options.jobs, synchronous) });
+    }
+    if let Some(jobs) = options.latency {
+        idle(&options, jobs, synchronous);
+    }
+    if options.limit {
+        let syncs = disk::syncs_per_second(folder(&options).path()).expect("the folder can be written");
+        eprintln!("disk      {syncs:>9.0} appends of 4 KiB a second, each with fdatasync");
+    }
+}
+
+fn measure(options: &Options, load: &Load) {
+    let (mut ours, mut limits, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..options.rounds {
+        let took = runtime().block_on(kew::run(folder(options).path(), load));
+        let configuration = format!("in process, {} producers, {} in flight", load.producers, load.in_flight);
+        ours.push(print(&Measurement::new("kew", &configuration, load, took)));
+        if options.limit {
+            let took = limit::run(folder(options).path(), load).expect("SQLite works");
+            limits.push(print(&Measurement::new("limit", "one connection, one thread", load, took)));
+            ratios.push(ours[ours.len() - 1] / limits[limits.len() - 1]);
+        }
+    }
+    let name = load.work.name();
+    eprint!("{name:<9} {:>9.0} jobs a second", median(ours));
+    if options.limit {
+        eprint!(", {:.2} of the limit ({:.0})", median(ratios), median(limits));
+    }
+    eprintln!();
+}
+
+fn idle(options: &Options, jobs: u32, synchronous: Synchronous) {
+    let took = runtime().block_on(latency::create_to_start(folder(options).path(), jobs, synchronous));
+    let ms = |share| latency::quantile(&took, share).as_secs_f64() * 1_000.0;
+    let (p50, p99, p999) = (ms(0.5), ms(0.99), ms(0.999));
+    println!(
+        r#"{{"system":"kew","work":"latency","jobs":{jobs},"p50_ms":{p50:.3},"p99_ms":{p99:.3},"p999_ms":{p999:.3}}}"#
+    );
+    eprintln!("latency   p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms from create to start on an idle queue");
+}
+
+fn print(measurement: &Measurement) -> f64 {
+    println!("{}", serde_json::to_string(measurement).expect("a measurement is plain data"));
+    measurement.per_second()
+}
+
+fn folder(options: &Options) -> tempfile::TempDir {
+    let made = match &options.dir {
+        Some(dir) => tempfile::tempdir_in(dir),
+        None => tempfile::tempdir(),
+    };
+    made.expect("the folder for stores can be written")
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("the system gives threads")
+}
