@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::api::{Access, Grant, Role};
+use crate::broker::RETENTION_MS;
 use crate::store::Synchronous;
 
 /// The shortest token: with 16 random characters, guessing is hopeless.
@@ -22,6 +23,11 @@ const USER_CHARS_MAX: usize = 255;
 
 /// The most deliveries that one processor runs side by side: the most that one pull may ask for.
 const SLOTS_MAX: i64 = 1_000;
+
+/// The longest that jobs are kept after they have ended: a century.
+const KEEP_ENDED_DAYS_MAX: i64 = 36_500;
+
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// What is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +50,8 @@ pub struct Config {
     pub queues: Option<PathBuf>,
     /// What a commit survives.
     pub synchronous: Synchronous,
+    /// For how many days jobs are kept after they have ended. Dead letters are kept until they are redriven or purged.
+    pub keep_ended_days: u32,
     /// Who may call. Without any, only this machine is served.
     pub tokens: Vec<UserToken>,
     /// The processor.
@@ -112,6 +120,7 @@ impl Default for Config {
             data: PathBuf::from("./kew-data"),
             queues: None,
             synchronous: Synchronous::default(),
+            keep_ended_days: (RETENTION_MS / DAY_MS) as u32,
             tokens: Vec::new(),
             processor: Processor::default(),
             broker: None,
@@ -128,6 +137,11 @@ impl Default for Processor {
 }
 
 impl Config {
+    /// For how many milliseconds jobs are kept after they have ended.
+    pub fn keep_ended_ms(&self) -> u64 {
+        u64::from(self.keep_ended_days) * DAY_MS
+    }
+
     /// Reads a configuration file. What it does not say is as in [`Config::default`].
     pub fn parse(text: &str) -> Result<Self, Error> {
         let raw: Raw = toml::from_str(text).map_err(|error| Error {
@@ -148,6 +162,10 @@ impl Config {
             synchronous: match raw.synchronous {
                 None | Some(RawSynchronous::Full) => Synchronous::Full,
                 Some(RawSynchronous::Normal) => Synchronous::Normal,
+            },
+            keep_ended_days: match raw.keep_ended_days {
+                None => default.keep_ended_days,
+                Some(days) => within(&days, "keep_ended_days", KEEP_ENDED_DAYS_MAX).map_err(fault)?,
             },
             tokens,
             processor: raw.processor.map(processor).transpose().map_err(fault)?.unwrap_or_default(),
@@ -200,6 +218,7 @@ struct Raw {
     data: Option<PathBuf>,
     queues: Option<PathBuf>,
     synchronous: Option<RawSynchronous>,
+    keep_ended_days: Option<Spanned<i64>>,
     #[serde(default)]
     token: Vec<Spanned<RawToken>>,
     processor: Option<RawProcessor>,
@@ -272,13 +291,15 @@ fn processor(raw: RawProcessor) -> Result<Processor, Fault> {
     let default = Processor::default();
     let slots = match raw.slots {
         None => default.slots,
-        Some(slots) => {
-            let legal = u32::try_from(*slots.get_ref()).ok().filter(|_| (1..=SLOTS_MAX).contains(slots.get_ref()));
-            let rule = format!("slots is {}; allowed: 1 to {SLOTS_MAX}", slots.get_ref());
-            legal.ok_or_else(|| (slots.span(), rule))?
-        }
+        Some(slots) => within(&slots, "slots", SLOTS_MAX)?,
     };
     Ok(Processor { slots, queues: raw.queues, name: raw.name })
+}
+
+/// A whole number from 1 to `max`.
+fn within(raw: &Spanned<i64>, name: &str, max: i64) -> Result<u32, Fault> {
+    let legal = u32::try_from(*raw.get_ref()).ok().filter(|_| (1..=max).contains(raw.get_ref()));
+    legal.ok_or_else(|| (raw.span(), format!("{name} is {}; allowed: 1 to {max}", raw.get_ref())))
 }
 
 fn broker(raw: Spanned<RawBroker>) -> Result<Broker, Fault> {
@@ -328,6 +349,7 @@ mod tests {
             ("listen = \"here\"", 1, "127.0.0.1:8480"),
             ("\nport = 1", 2, "unknown field"),
             ("synchronous = \"off\"", 1, "`full` or `normal`"),
+            ("\nkeep_ended_days = 0", 2, "keep_ended_days is 0; allowed: 1 to 36500"),
             ("\n[processor]\nslots = 0", 3, "1 to 1000"),
             ("[broker]\nurl = \"https://b\"", 1, "http://host:port"),
             ("[[token]]\nuser = \"a\"\nrole = \"user\"", 1, "give a token"),

@@ -76,7 +76,7 @@ fn open(setup: &Setup, clock: Arc<dyn Clock>, report: oneshot::Sender<Failure>) 
     let reader = store.reader().map_err(Failure::input)?;
     let (handle, writer) =
         broker::new(Box::new(store), Box::new(reader), setup.queues.clone(), clock, Ids::from_entropy());
-    write(writer, report);
+    write(writer.keep_ended(setup.config.keep_ended_ms()), report);
     Ok(handle)
 }
 

@@ -32,6 +32,20 @@ const BULK: u32 = 1_000;
 ///
 /// If the store cannot be opened.
 pub fn open(folder: &Path, queues: Queues, synchronous: Synchronous) -> Result<Handle, kew_runtime::store::Error> {
+    open_keeping(folder, queues, synchronous, broker::RETENTION_MS)
+}
+
+/// Opens a broker that keeps jobs for `keep_ended_ms` after their end.
+///
+/// # Errors
+///
+/// If the store cannot be opened.
+pub fn open_keeping(
+    folder: &Path,
+    queues: Queues,
+    synchronous: Synchronous,
+    keep_ended_ms: u64,
+) -> Result<Handle, kew_runtime::store::Error> {
     let options = SqliteOptions { synchronous, ..SqliteOptions::default() };
     let store = Sqlite::open(folder.join("kew.db"), &options)?;
     let reader = store.reader()?;
@@ -42,6 +56,7 @@ pub fn open(folder: &Path, queues: Queues, synchronous: Synchronous) -> Result<H
         Arc::new(SystemClock::new()),
         Ids::from_entropy(),
     );
+    let writer = writer.keep_ended(keep_ended_ms);
     let write = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime without I/O needs nothing").block_on(writer.run()).expect("the store works");
@@ -85,17 +100,25 @@ impl Handler for Nothing {
     }
 }
 
-/// The broker, with a count of the jobs whose end it has acknowledged.
-struct Counting {
+/// A run: the broker, with a count of the jobs whose end it has acknowledged.
+pub struct Run {
     broker: Handle,
     settled: AtomicU32,
     target: u32,
     all: Notify,
-    /// What the producers of [`Work::Mixed`] wait for.
+    /// What producers wait for that may not run ahead.
     room: Semaphore,
 }
 
-impl Queue for Counting {
+impl Run {
+    /// A run that is over when `target` jobs have ended, with at most `in_flight` of them at once.
+    pub fn new(broker: Handle, target: u32, in_flight: u32) -> Self {
+        let (settled, all) = (AtomicU32::new(0), Notify::new());
+        Self { broker, settled, target, all, room: Semaphore::new(in_flight as usize) }
+    }
+}
+
+impl Queue for Run {
     fn call(&self, request: Request) -> BoxFuture<'_, Result<Response, Refusal>> {
         async move {
             let answer = self.broker.call(request).await;
@@ -119,32 +142,20 @@ impl Queue for Counting {
 /// If the queue refuses what it is asked: then there is nothing to measure.
 pub async fn run(folder: &Path, load: &Load) -> Duration {
     let broker = open(folder, Queues::default(), load.synchronous).expect("the store opens");
-    let counting = Arc::new(Counting {
-        broker,
-        settled: AtomicU32::new(0),
-        target: load.jobs,
-        all: Notify::new(),
-        room: Semaphore::new(load.in_flight as usize),
-    });
+    let run = Arc::new(Run::new(broker, load.jobs, load.in_flight));
+    if load.work == Work::Process {
+        backlog(&run, load.jobs).await;
+    }
+    let begun = now();
     match load.work {
-        Work::Enqueue => {
-            let begun = now();
-            produce(&counting, load.jobs, load.producers, false).await;
-            begun.elapsed()
-        }
-        Work::Process => {
-            backlog(&counting, load.jobs).await;
-            let begun = now();
-            process(&counting, load.in_flight).await;
-            begun.elapsed()
-        }
+        Work::Enqueue => produce(&run, load.jobs, load.producers, false).await,
+        Work::Process => process(&run, load.in_flight).await,
         Work::Mixed => {
-            let begun = now();
-            let produced = produce(&counting, load.jobs, load.in_flight, true);
-            tokio::join!(produced, process(&counting, load.in_flight));
-            begun.elapsed()
+            let produced = produce(&run, load.jobs, load.in_flight, true);
+            tokio::join!(produced, process(&run, load.in_flight));
         }
     }
+    begun.elapsed()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a measurement reads the machine's clock")]
@@ -153,7 +164,11 @@ fn now() -> Instant {
 }
 
 /// Creates `jobs` jobs, one a request, by `producers` that each wait for their answer.
-async fn produce(queue: &Arc<Counting>, jobs: u32, producers: u32, waits_for_room: bool) {
+///
+/// # Panics
+///
+/// If the queue refuses a job.
+pub async fn produce(queue: &Arc<Run>, jobs: u32, producers: u32, waits_for_room: bool) {
     let producing = (0..producers).map(|producer| {
         let queue = queue.clone();
         let share = jobs / producers + u32::from(producer < jobs % producers);
@@ -174,7 +189,7 @@ async fn produce(queue: &Arc<Counting>, jobs: u32, producers: u32, waits_for_roo
 }
 
 /// Creates jobs in bulk.
-async fn backlog(queue: &Arc<Counting>, jobs: u32) {
+async fn backlog(queue: &Arc<Run>, jobs: u32) {
     let mut requests = Requests::new(1);
     let mut left = jobs;
     while 0 < left {
@@ -186,7 +201,7 @@ async fn backlog(queue: &Arc<Counting>, jobs: u32) {
 }
 
 /// Processes until all that were asked for have ended.
-async fn process(queue: &Arc<Counting>, slots: u32) {
+pub async fn process(queue: &Arc<Run>, slots: u32) {
     let handlers = BTreeMap::from([(QUEUE.to_owned(), Arc::new(Nothing) as Arc<dyn Handler>)]);
     let processor = Processor { name: "load".into(), queue: queue.clone(), handlers, slots };
     let (stop, stopped) = watch::channel(false);

@@ -2,11 +2,14 @@
 //!
 //! - `work` names what is done, `measure` says how a measurement is written.
 //! - `kew` does it with the runtime's own roles, `limit` with SQLite and nothing around it.
-//! - `latency` is the time from a create to its start on an idle queue, `disk` how fast the disk syncs.
+//! - `latency` is the time from a create to its start on an idle queue, `growth` what a backlog costs, `soak` what hours
+//!   of load leave behind, `disk` how fast the disk syncs.
 
 pub mod disk;
+pub mod growth;
 pub mod kew;
 pub mod latency;
 pub mod limit;
 pub mod measure;
+pub mod soak;
 pub mod work;

@@ -1,9 +1,12 @@
 //! `kew-load`: the reference queue under load, beside the limit, by turns in one run.
 
+use std::time::Duration;
+
 use clap::{Parser, ValueEnum};
+use kew_benches::growth::Backlog;
 use kew_benches::measure::{Measurement, median};
 use kew_benches::work::{IN_FLIGHT, Load, PRODUCERS, Work};
-use kew_benches::{disk, kew, latency, limit};
+use kew_benches::{disk, growth, kew, latency, limit, soak};
 use kew_runtime::store::Synchronous;
 
 /// Puts Kew's queue under load in this process and prints one line of JSON for each measurement.
@@ -37,6 +40,12 @@ struct Options {
     /// Measure the time from create to start on an idle queue, with this many jobs.
     #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     latency: Option<u32>,
+    /// Measure what a backlog costs, by what lies in it, at sizes from 10,000 up to this many jobs.
+    #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
+    growth: Option<u32>,
+    /// Load a store for so many seconds, with jobs kept for ten seconds after their end, and tell how large it gets.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    soak: Option<u64>,
     /// Where the stores are made; the system's folder for temporary files unless told.
     #[arg(long)]
     dir: Option<std::path::PathBuf>,
@@ -54,7 +63,8 @@ fn main() {
         Durability::Full => Synchronous::Full,
         Durability::Normal => Synchronous::Normal,
     };
-    let works = match options.work.is_empty() && options.latency.is_none() {
+    let asks_otherwise = options.latency.is_some() || options.growth.is_some() || options.soak.is_some();
+    let works = match options.work.is_empty() && !asks_otherwise {
         true => Work::ALL.to_vec(),
         false => options.work.clone(),
     };
@@ -64,6 +74,12 @@ fn main() {
     }
     if let Some(jobs) = options.latency {
         idle(&options, jobs, synchronous);
+    }
+    if let Some(largest) = options.growth {
+        growth(&options, largest);
+    }
+    if let Some(seconds) = options.soak {
+        soak(&options, seconds);
     }
     if options.limit {
         let syncs = disk::syncs_per_second(folder(&options).path()).expect("the folder can be written");
@@ -99,6 +115,31 @@ fn idle(options: &Options, jobs: u32, synchronous: Synchronous) {
         r#"{{"system":"kew","work":"latency","jobs":{jobs},"p50_ms":{p50:.3},"p99_ms":{p99:.3},"p999_ms":{p999:.3}}}"#
     );
     eprintln!("latency   p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms from create to start on an idle queue");
+}
+
+/// Each backlog at 10,000 jobs and ten times as many, up to `largest`.
+fn growth(options: &Options, largest: u32) {
+    let sizes = std::iter::successors(Some(10_000u32), |size| size.checked_mul(10));
+    let sizes: Vec<_> = sizes.take_while(|size| *size <= largest).collect();
+    for backlog in Backlog::value_variants() {
+        for size in &sizes {
+            let cost = runtime().block_on(growth::cost(folder(options).path(), *backlog, *size));
+            println!("{}", serde_json::to_string(&cost).expect("a cost is plain data"));
+            eprintln!(
+                "{:<9} {size:>10} in the store: {:>7.0} jobs a second on top, opened in {:>6.0} ms, {:>4.0} bytes of \
+                 memory and {:>4.0} of file a job",
+                cost.backlog, cost.per_second, cost.open_ms, cost.bytes_per_job, cost.file_bytes_per_job
+            );
+        }
+    }
+}
+
+fn soak(options: &Options, seconds: u64) {
+    let (length, keep_ended) = (Duration::from_secs(seconds), Duration::from_secs(10));
+    let folder = folder(options);
+    runtime().block_on(soak::run(folder.path(), length, 100_000, keep_ended, |sample| {
+        println!("{}", serde_json::to_string(sample).expect("a sample is plain data"));
+    }));
 }
 
 fn print(measurement: &Measurement) -> f64 {

@@ -29,7 +29,7 @@ use crate::store::{Query, Reader, Rows, Store};
 pub use decide::{IDEMPOTENCY_MS, LEASE_MARGIN_MS};
 pub use remote::Remote;
 pub use wire::*;
-pub use writer::Writer;
+pub use writer::{RETENTION_MS, Writer};
 
 /// How many requests wait for the writer before the next one has to wait for its place.
 const INBOX: usize = 4_096;

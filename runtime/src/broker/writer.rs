@@ -22,6 +22,9 @@ const TURN_MAX: usize = 1_024;
 /// How often the store forgets what is past its time.
 const PRUNE_EVERY_MS: u64 = 60_000;
 
+/// How long jobs are kept after they have ended: 30 days, as long as a bill may be questioned. Chosen.
+pub const RETENTION_MS: u64 = 30 * 24 * 3_600_000;
+
 /// The longest sleep. A wall clock that jumps forward is noticed after this.
 const SLEEP_MAX_MS: u64 = 1_000;
 
@@ -53,7 +56,9 @@ pub struct Writer {
     ended: Arc<Notify>,
     waiting: VecDeque<Waiting>,
     deliveries: Deliveries,
-    pruned_ms: u64,
+    retention_ms: u64,
+    /// When to forget next what is past its time.
+    prune_ms: u64,
 }
 
 impl Writer {
@@ -67,7 +72,14 @@ impl Writer {
         ended: Arc<Notify>,
     ) -> Self {
         let (waiting, deliveries) = (VecDeque::new(), Deliveries::default());
-        Self { store, reader, queues, clock, ids, inbox, ended, waiting, deliveries, pruned_ms: 0 }
+        let (retention_ms, prune_ms) = (RETENTION_MS, 0);
+        Self { store, reader, queues, clock, ids, inbox, ended, waiting, deliveries, retention_ms, prune_ms }
+    }
+
+    /// Keeps jobs for `ms` after they have ended, instead of for [`RETENTION_MS`]. Dead letters are kept in any case.
+    pub fn keep_ended(mut self, ms: u64) -> Self {
+        self.retention_ms = ms;
+        self
     }
 
     /// Works until every handle is gone. An error means that the store could not even say what time it is at.
@@ -122,9 +134,9 @@ impl Writer {
                 },
             }
         }
-        if PRUNE_EVERY_MS <= now_ms.saturating_sub(self.pruned_ms) {
-            self.pruned_ms = now_ms;
-            commands.push(Command::Prune { now_ms });
+        if self.prune_ms <= now_ms {
+            self.prune_ms = now_ms + PRUNE_EVERY_MS;
+            commands.push(Command::Prune { ended_before_ms: now_ms.saturating_sub(self.retention_ms), now_ms });
         }
         if !commands.is_empty() || !pending.is_empty() {
             let applied = self.store.apply(&commands).await;
@@ -209,6 +221,7 @@ impl Writer {
             match (command, answer) {
                 (Command::Settle(it), Answer::Settled { accepted: true }) => self.deliveries.settle(&it.lease.job),
                 (Command::Cancel { job, .. }, Answer::Ended(Ending::Done { .. })) => self.deliveries.revoke(job),
+                (Command::Prune { now_ms, .. }, Answer::Pruned { more: true }) => self.prune_ms = *now_ms,
                 _ => {}
             }
         }
@@ -314,7 +327,7 @@ impl Writer {
             .iter()
             .filter(|waiting| 0 < waiting.pull.slots)
             .filter_map(|waiting| offer::next_due_ms(&self.queues, outlook, &waiting.pull.queues, now_ms));
-        deadlines.chain(due).chain(outlook.next_lease_ms).min().unwrap_or(u64::MAX)
+        deadlines.chain(due).chain(outlook.next_lease_ms).chain([self.prune_ms]).min().unwrap_or(u64::MAX)
     }
 }
 

@@ -91,8 +91,12 @@ pub enum Command {
         /// When.
         now_ms: u64,
     },
-    /// Forget what is past its time: idempotency keys, told ends, rate grants.
+    /// Forget what is past its time: idempotency keys, told ends, rate grants, and jobs that have ended. A part of it
+    /// at a time, so that nobody waits long behind it.
     Prune {
+        /// Jobs whose last end came before this, and which are no dead letters, are forgotten altogether. So are ends
+        /// from before this that have been told.
+        ended_before_ms: u64,
         /// When.
         now_ms: u64,
     },
@@ -255,7 +259,12 @@ pub enum Answer {
     },
     /// Of `Cancel`, `Redrive`, `Purge`.
     Ended(Ending),
-    /// Of `Pause`, `Told`, `Prune`.
+    /// Of `Prune`.
+    Pruned {
+        /// Whether there is more to forget already.
+        more: bool,
+    },
+    /// Of `Pause`, `Told`.
     Done,
 }
 

@@ -106,8 +106,7 @@ fn a_job_that_has_not_ended_can_be_cancelled_by_its_user_or_an_operator() {
 }
 
 #[test]
-fn an_end_is_forgotten_when_it_has_been_told_and_a_day_has_passed() {
-    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+fn an_end_is_forgotten_when_it_is_old_and_has_been_told() {
     let mut bench = Bench::new();
     for (id, now_ms) in [("a", 10), ("b", 20), ("c", 30)] {
         bench.enqueue(job(id, now_ms));
@@ -117,13 +116,38 @@ fn an_end_is_forgotten_when_it_has_been_told_and_a_day_has_passed() {
         bench.one(command);
         bench.ends().len()
     };
-    assert_eq!(left(Command::Prune { now_ms: 2 * DAY_MS }), 3, "nothing has been told");
+    let prune = |ended_before_ms| Command::Prune { ended_before_ms, now_ms: 100 };
+    assert_eq!(left(prune(100)), 3, "nothing has been told");
     assert_eq!(left(Command::Told { through: 2, now_ms: 40 }), 3);
     assert_eq!(left(Command::Told { through: 1, now_ms: 50 }), 3, "what was told stays told");
-    assert_eq!(left(Command::Prune { now_ms: DAY_MS + 9 }), 3);
-    assert_eq!(left(Command::Prune { now_ms: DAY_MS + 10 }), 2);
-    assert_eq!(left(Command::Prune { now_ms: 2 * DAY_MS }), 1);
+    assert_eq!(left(prune(100)), 1);
     assert!(matches!(bench.read(Query::Told), Rows::Told { through: 2, newest: 3 }));
+}
+
+#[test]
+fn a_job_is_forgotten_when_its_last_end_is_old_and_it_is_no_dead_letter() {
+    let mut bench = Bench::new();
+    for id in ["done", "dead", "redriven"] {
+        bench.enqueue(job(id, 0));
+    }
+    let mut leases = bench.claim(Claim { max: 3, ..claim(0) }).into_iter();
+    bench.settle(complete(&leases.next().unwrap(), 10));
+    leases.for_each(|lease| drop(bench.settle(bury(&lease, 10))));
+    bench.redrive("redriven", 20);
+    let again = bench.claim(claim(20)).remove(0);
+    assert_eq!(again.job, "redriven");
+    bench.enqueue(job("live", 25));
+    bench.settle(complete(&again, 30));
+    let mut left = |ended_before_ms| {
+        bench.one(Command::Prune { ended_before_ms, now_ms: 100 });
+        let Rows::Jobs(rows) = bench.read(Query::JobsOf { user: "ada".into(), after: None, limit: 9 }) else {
+            panic!()
+        };
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(left(10), ["live", "redriven", "dead", "done"], "at its very time it is still kept");
+    assert_eq!(left(11), ["live", "redriven", "dead"]);
+    assert_eq!(left(31), ["live", "dead"]);
 }
 
 #[test]
@@ -182,7 +206,7 @@ fn a_job_that_completed_or_was_cancelled_leaves_its_row_and_its_end_and_nothing_
     let again = bench.claim(claim(2)).remove(0);
     bench.settle(complete(&again, 3));
     bench.cancel("cancelled", 3);
-    bench.one(Command::Prune { now_ms: 100 });
+    bench.one(Command::Prune { ended_before_ms: 0, now_ms: 100 });
     let connection = rusqlite::Connection::open(bench.path()).unwrap();
     let left = |table: &str| {
         let sql = format!("SELECT count(*) FROM {table}");

@@ -42,7 +42,7 @@ fn a_store_that_is_written_by_another_program_says_so_and_goes_on_after_it() {
 #[test]
 fn the_time_of_the_last_command_is_kept_and_never_goes_back() {
     let mut bench = Bench::new();
-    bench.one(Command::Prune { now_ms: 70 });
-    bench.one(Command::Prune { now_ms: 50 });
+    bench.one(Command::Prune { ended_before_ms: 0, now_ms: 70 });
+    bench.one(Command::Prune { ended_before_ms: 0, now_ms: 50 });
     assert_eq!(bench.store.last_ms().now_or_never().unwrap().unwrap(), 70);
 }

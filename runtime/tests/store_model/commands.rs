@@ -33,7 +33,7 @@ pub(crate) enum Step {
     Redrive { which: prop::sample::Index, delay_ms: u64 },
     Purge { which: prop::sample::Index },
     Told { through: u64 },
-    Prune,
+    Prune { kept_ms: u64 },
 }
 
 /// What is wrong with a lease.
@@ -75,7 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<prop::sample::Index>(), delay_ms).prop_map(|(which, delay_ms)| Step::Redrive { which, delay_ms }),
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Purge { which }),
         1 => (0u64..20).prop_map(|through| Step::Told { through }),
-        1 => Just(Step::Prune),
+        1 => prop_oneof![0u64..3_000, Just(90_000_000)].prop_map(|kept_ms| Step::Prune { kept_ms }),
     ]
 }
 
@@ -152,7 +152,7 @@ impl Step {
             }
             Self::Purge { which } => Command::Purge { job: pick(leases, which)?.job.clone(), now_ms },
             Self::Told { through } => Command::Told { through, now_ms },
-            Self::Prune => Command::Prune { now_ms },
+            Self::Prune { kept_ms } => Command::Prune { ended_before_ms: now_ms.saturating_sub(kept_ms), now_ms },
         })
     }
 }

@@ -169,6 +169,7 @@ fn kind(command: &Command, answer: &Answer) -> String {
         (Command::Redrive { .. }, Answer::Ended(Ending::Done { .. })) => "Redriven".into(),
         (Command::Purge { .. }, Answer::Ended(Ending::Done { .. })) => "Purged".into(),
         (_, Answer::Ended(ending)) => format!("{ending:?}"),
+        (_, Answer::Pruned { .. }) => "Pruned".into(),
         (_, Answer::Done) => "Done".into(),
     }
 }

@@ -7,8 +7,6 @@ use kew_runtime::store::*;
 use kew_spec::lifecycle::Status;
 use serde_json::value::RawValue;
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
-
 /// A job from its making on, whatever becomes of it.
 pub(crate) struct Job {
     pub(crate) row: JobRow,
@@ -46,6 +44,7 @@ pub(crate) struct Model {
     pub(crate) ended: u64,
     pub(crate) died: u64,
     pub(crate) told: u64,
+    pub(crate) forgotten: u64,
     pub(crate) version: u64,
     pub(crate) last_ms: u64,
 }
@@ -77,9 +76,9 @@ impl Model {
                 self.told = self.told.max(*through);
                 (*now_ms, Answer::Done)
             }
-            Command::Prune { now_ms } => {
-                self.prune(*now_ms);
-                (*now_ms, Answer::Done)
+            Command::Prune { ended_before_ms, now_ms } => {
+                self.prune(*ended_before_ms, *now_ms);
+                (*now_ms, Answer::Pruned { more: false })
             }
         };
         self.last_ms = self.last_ms.max(now_ms);
@@ -283,10 +282,16 @@ impl Model {
         Ending::Done { delivery: None }
     }
 
-    fn prune(&mut self, now_ms: u64) {
+    fn prune(&mut self, ended_before_ms: u64, now_ms: u64) {
         self.keys.retain(|_, (_, _, until_ms)| now_ms < *until_ms);
-        let told = self.told;
-        self.ends.retain(|end| told < end.seq || now_ms < end.ended_ms + DAY_MS);
+        for end in self.ends.iter().filter(|end| end.ended_ms < ended_before_ms) {
+            self.forgotten = self.forgotten.max(end.seq);
+        }
+        let is_old = |job: &Job| job.row.completed_ms.is_some_and(|ms| ms < ended_before_ms);
+        let ended = |job: &Job| self.ends.iter().any(|end| end.job == job.row.id && end.ended_ms < ended_before_ms);
+        self.jobs.retain(|job| job.is_live || job.died.is_some() || !is_old(job) || !ended(job));
+        let done = self.told.min(self.forgotten);
+        self.ends.retain(|end| done < end.seq);
     }
 }
 

@@ -177,7 +177,7 @@ fn time(command: &mut Command) -> &mut u64 {
         | Command::Redrive { now_ms, .. }
         | Command::Purge { now_ms, .. }
         | Command::Told { now_ms, .. }
-        | Command::Prune { now_ms } => now_ms,
+        | Command::Prune { now_ms, .. } => now_ms,
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! - `open` finds out whose file it is and prepares it, `migrations/` says what is in it, `value` how values look there.
 //! - `lines` is what is kept in memory, `live` the rows that it is read from.
-//! - `enqueue`, `claim`, `settle`, `finish`, `dead_letter` and `upkeep` carry out commands; they know [`Transaction`].
+//! - `enqueue`, `claim`, `settle`, `finish`, `dead_letter`, `upkeep` and `prune` carry out commands; they know
+//!   [`Transaction`].
 //! - `outlook` and `read` answer questions.
 
 mod claim;
@@ -17,6 +18,7 @@ mod lines;
 mod live;
 mod open;
 mod outlook;
+mod prune;
 mod read;
 mod settle;
 mod statement;

@@ -4,7 +4,7 @@
 use rusqlite::{Connection, Statement, StatementStatus};
 
 use super::lines::Lines;
-use super::{SqliteOptions, claim, enqueue, finish, live, open, outlook, read};
+use super::{SqliteOptions, claim, enqueue, finish, live, open, outlook, prune, read};
 
 /// The statements whose cost must not grow, and what their plan has to name.
 const STATEMENTS: &[(&str, &str)] = &[
@@ -16,6 +16,7 @@ const STATEMENTS: &[(&str, &str)] = &[
     (live::BY_ID, "SEARCH live USING INTEGER PRIMARY KEY"),
     (live::BY_ID, "sqlite_autoindex_job_status_1"),
     (outlook::RECENT_CLAIMS, "at_ms>?"),
+    (prune::OLD_ENDS, "SEARCH job_end USING INTEGER PRIMARY KEY"),
     (read::JOBS_OF, "job_status_user"),
     (read::JOBS_OF_AFTER, "job_status_user"),
     (read::DEAD_LETTERS, "dead_letter_by_queue"),

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::lines::Lines;
 use super::statement::{Prepared, Statements, atomically, failed};
-use super::{claim, dead_letter, enqueue, finish, settle, upkeep};
+use super::{claim, dead_letter, enqueue, finish, prune, settle, upkeep};
 use crate::store::{Answer, Command, Error};
 use crate::timestamp;
 
@@ -89,7 +89,9 @@ fn carry_out(transaction: &mut Transaction<'_, '_>, command: &Command) -> rusqli
         }
         Command::Purge { job, .. } => dead_letter::purge(transaction, job).map(Answer::Ended),
         Command::Told { through, .. } => upkeep::raise(transaction.connection, "told", *through).map(|()| Answer::Done),
-        Command::Prune { now_ms } => upkeep::prune(transaction, *now_ms).map(|()| Answer::Done),
+        Command::Prune { ended_before_ms, now_ms } => {
+            prune::prune(transaction, *ended_before_ms, *now_ms).map(|more| Answer::Pruned { more })
+        }
     }
 }
 
@@ -103,7 +105,7 @@ fn now_ms(command: &Command) -> u64 {
         | Command::Redrive { now_ms, .. }
         | Command::Purge { now_ms, .. }
         | Command::Told { now_ms, .. }
-        | Command::Prune { now_ms } => *now_ms,
+        | Command::Prune { now_ms, .. } => *now_ms,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What concerns no single job: the store's own numbers, pausing a queue, forgetting what is past its time.
+//! What concerns no single job: the store's own numbers, pausing a queue, how many jobs the queues hold.
 
 use rusqlite::{Result, params};
 
@@ -6,12 +6,6 @@ use super::statement::{Statements, failed};
 use super::transaction::Transaction;
 use super::value::Nat;
 use crate::store::Error;
-
-/// How long an end is kept at least, so that a notifier that was away for a day misses none.
-const END_RETENTION_MS: u64 = 24 * 60 * 60 * 1_000;
-
-/// How long a claim of a rate-limited queue is kept: longer than any window of a rate limit.
-const RATE_CLAIM_RETENTION_MS: u64 = 60 * 60 * 1_000;
 
 /// One of the store's own numbers.
 pub(super) fn number(connection: &impl Statements, key: &str) -> Result<u64> {
@@ -52,26 +46,5 @@ pub(super) fn note_depths(transaction: &mut Transaction<'_, '_>) -> Result<()> {
                                                      oldest_created_ms = excluded.oldest_created_ms";
         connection.run(sql, params![queue, Nat(count.waiting), Nat(count.processing), oldest])?;
     }
-    Ok(())
-}
-
-/// Forgets idempotency keys, told ends and rate claims that are past their time.
-pub(super) fn prune(transaction: &mut Transaction<'_, '_>, now_ms: u64) -> Result<()> {
-    let connection = transaction.connection;
-    connection.run("DELETE FROM idempotency WHERE until_ms <= ?1", [Nat(now_ms)])?;
-    let kept_from_ms = now_ms.saturating_sub(RATE_CLAIM_RETENTION_MS);
-    connection.run("DELETE FROM rate_claim WHERE at_ms < ?1", [Nat(kept_from_ms)])?;
-    forget_ends(connection, now_ms)
-}
-
-/// Forgets ends that have been told and are old. They are stored in the order in which they came, so the search stops
-/// at the first one that has to stay: it costs what it forgets.
-fn forget_ends(connection: &impl Statements, now_ms: u64) -> Result<()> {
-    let told = number(connection, "told")?;
-    let Some(old_ms) = now_ms.checked_sub(END_RETENTION_MS) else { return Ok(()) };
-    let sql = "DELETE FROM job_end
-               WHERE seq <= ?1
-                 AND seq < coalesce((SELECT seq FROM job_end WHERE ?2 < ended_ms ORDER BY seq LIMIT 1), ?1 + 1)";
-    connection.run(sql, params![Nat(told), Nat(old_ms)])?;
     Ok(())
 }

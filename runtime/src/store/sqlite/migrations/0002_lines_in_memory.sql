@@ -43,6 +43,9 @@ GROUP BY queue
 ON CONFLICT (queue) DO UPDATE SET waiting = excluded.waiting, processing = excluded.processing,
                                   oldest_created_ms = excluded.oldest_created_ms;
 
+-- Up to which end the jobs that ended have been forgotten.
+INSERT INTO meta (key, value) VALUES ('forgotten', 0);
+
 -- AUTOINCREMENT keeps its number in a row of its own, which it writes once for each end; this one is written once for
 -- each transaction.
 INSERT INTO meta (key, value) VALUES ('ended', coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job_end'), 0));

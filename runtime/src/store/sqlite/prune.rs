@@ -1,0 +1,63 @@
+//! Forgetting what is past its time, so that the file stays as large as what is kept. Ends are stored in the order in which
+//! they came, so what is old is found at their beginning: forgetting costs what it forgets, however much is there.
+
+use rusqlite::{Result, params};
+
+use super::finish::forget_attempts;
+use super::statement::Statements;
+use super::transaction::Transaction;
+use super::upkeep::{number, raise};
+use super::value::Nat;
+use crate::timestamp;
+
+/// How long a claim of a rate-limited queue is kept: longer than any window of a rate limit.
+const RATE_CLAIM_RETENTION_MS: u64 = 60 * 60 * 1_000;
+
+/// How many ends one go looks at: some ten milliseconds of work.
+const ENDS_MAX: u32 = 2_000;
+
+/// The oldest ends whose jobs have not been forgotten yet.
+pub(super) const OLD_ENDS: &str = "
+    SELECT seq, job FROM job_end
+    WHERE seq > ?1 AND ended_ms < ?2
+    ORDER BY seq LIMIT ?3";
+
+/// Forgets idempotency keys, rate claims, ends and ended jobs that are past their time. Returns whether there is more.
+pub(super) fn prune(transaction: &mut Transaction<'_, '_>, ended_before_ms: u64, now_ms: u64) -> Result<bool> {
+    let connection = transaction.connection;
+    connection.run("DELETE FROM idempotency WHERE until_ms <= ?1", [Nat(now_ms)])?;
+    let kept_from_ms = now_ms.saturating_sub(RATE_CLAIM_RETENTION_MS);
+    connection.run("DELETE FROM rate_claim WHERE at_ms < ?1", [Nat(kept_from_ms)])?;
+    let more = forget_jobs(transaction, ended_before_ms)?;
+    forget_ends(transaction)?;
+    Ok(more)
+}
+
+/// Forgets jobs that ended long ago and have not been live since. Dead letters stay until they are purged or redriven.
+fn forget_jobs(transaction: &Transaction<'_, '_>, ended_before_ms: u64) -> Result<bool> {
+    let connection = transaction.connection;
+    let from = number(connection, "forgotten")?;
+    let params = params![Nat(from), Nat(ended_before_ms), ENDS_MAX];
+    let old = connection.all(OLD_ENDS, params, |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    let before = timestamp::sql(ended_before_ms);
+    for (_, job) in &old {
+        // A job that was redriven has ended since, or is live: that end is the one that counts.
+        let sql = "DELETE FROM job_status
+                   WHERE id = ?1 AND completed_at < ?2 AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE job = ?1)";
+        if connection.run(sql, params![job, before])? == 1 {
+            forget_attempts(transaction, job)?;
+        }
+    }
+    if let Some((Nat(last), _)) = old.last() {
+        raise(connection, "forgotten", *last)?;
+    }
+    Ok(old.len() == ENDS_MAX as usize)
+}
+
+/// Forgets ends that have been told and whose jobs have been forgotten, or would have been if they were not live again.
+fn forget_ends(transaction: &Transaction<'_, '_>) -> Result<()> {
+    let connection = transaction.connection;
+    let done = number(connection, "told")?.min(number(connection, "forgotten")?);
+    connection.run("DELETE FROM job_end WHERE seq <= ?1", [Nat(done)])?;
+    Ok(())
+}
