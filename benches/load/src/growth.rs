@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kew_runtime::broker::{Handle, JobRequest, Queue, Request};
 use kew_runtime::store::{Sqlite, SqliteOptions, Synchronous};
 use kew_spec::queues::Queues;
 use serde::Serialize;
 
-use crate::kew::{self, Requests, Run};
+use crate::kew::{self, Kind, Requests, Run, now};
 use crate::work::IN_FLIGHT;
 
 /// How many jobs are created and processed on top of a backlog.
@@ -40,7 +40,7 @@ impl Backlog {
             // Of another queue than what is done on top: a queue is first in, first out.
             Self::Ready => JobRequest { queue: "email_notification".into(), ..job },
             Self::Users => JobRequest { queue: "email_notification".into(), user: format!("user-{number}"), ..job },
-            Self::Delayed => JobRequest { queue: "analytics".into(), ..job },
+            Self::Delayed => JobRequest { queue: "analytics_processing".into(), ..job },
             Self::Entities => JobRequest { queue: "data_sync".into(), key: Some(format!("resume-{number}")), ..job },
         }
     }
@@ -84,7 +84,7 @@ pub async fn cost(folder: &Path, backlog: Backlog, size: u32) -> Cost {
 }
 
 async fn fill(broker: &Handle, backlog: Backlog, size: u32) {
-    let mut requests = Requests::new(11);
+    let mut requests = Requests::new(11, Kind::default());
     let mut made = 0;
     while made < size {
         let bulk = BULK.min(size - made);
@@ -95,7 +95,7 @@ async fn fill(broker: &Handle, backlog: Backlog, size: u32) {
 }
 
 async fn on_top(broker: &Handle) -> Duration {
-    let run = Arc::new(Run::new(broker.clone(), JOBS_ON_TOP, IN_FLIGHT));
+    let run = Arc::new(Run::new(broker.clone(), Kind::default(), JOBS_ON_TOP, IN_FLIGHT));
     let begun = now();
     tokio::join!(kew::produce(&run, JOBS_ON_TOP, IN_FLIGHT, true), kew::process(&run, IN_FLIGHT));
     begun.elapsed()
@@ -124,9 +124,4 @@ pub fn resident_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
     kib.unwrap_or(0) * 1_024
-}
-
-#[expect(clippy::disallowed_methods, reason = "a measurement reads the machine's clock")]
-fn now() -> Instant {
-    Instant::now()
 }

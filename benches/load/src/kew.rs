@@ -66,25 +66,52 @@ pub fn open_keeping(
     Ok(handle)
 }
 
+/// What kind of jobs are made.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    queue: String,
+    is_keyed: bool,
+}
+
+impl Kind {
+    /// Jobs of `queue`; each for an entity of its own, if the queue deduplicates.
+    pub fn new(queue: &str, is_keyed: bool) -> Self {
+        Self { queue: queue.to_owned(), is_keyed }
+    }
+}
+
+impl Default for Kind {
+    /// Jobs of [`QUEUE`].
+    fn default() -> Self {
+        Self::new(QUEUE, false)
+    }
+}
+
 /// Makes requests for jobs.
 pub struct Requests {
     ids: Ids,
+    kind: Kind,
 }
 
 impl Requests {
-    /// The stream of requests that begins at `seed`.
-    pub fn new(seed: u64) -> Self {
-        Self { ids: Ids::from_seed(seed) }
+    /// The stream of requests for jobs of `kind` that begins at `seed`.
+    pub fn new(seed: u64, kind: Kind) -> Self {
+        Self { ids: Ids::from_seed(seed), kind }
     }
 
     /// The next one.
+    ///
+    /// # Panics
+    ///
+    /// Never: the payload is JSON.
     pub fn request(&mut self) -> JobRequest {
+        let id = self.ids.next(1_700_000_000_000);
         JobRequest {
-            id: self.ids.next(1_700_000_000_000),
-            queue: QUEUE.into(),
+            key: self.kind.is_keyed.then(|| id.clone()),
+            id,
+            queue: self.kind.queue.clone(),
             user: "user-1".into(),
             payload: RawValue::from_string(PAYLOAD.into()).expect("the payload is JSON"),
-            key: None,
             idempotency: None,
             email: None,
         }
@@ -103,6 +130,7 @@ impl Handler for Nothing {
 /// A run: the broker, with a count of the jobs whose end it has acknowledged.
 pub struct Run {
     broker: Handle,
+    kind: Kind,
     settled: AtomicU32,
     target: u32,
     all: Notify,
@@ -111,10 +139,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// A run that is over when `target` jobs have ended, with at most `in_flight` of them at once.
-    pub fn new(broker: Handle, target: u32, in_flight: u32) -> Self {
+    /// A run that is over when `target` jobs of `kind` have ended, with at most `in_flight` of them at once.
+    pub fn new(broker: Handle, kind: Kind, target: u32, in_flight: u32) -> Self {
         let (settled, all) = (AtomicU32::new(0), Notify::new());
-        Self { broker, settled, target, all, room: Semaphore::new(in_flight as usize) }
+        Self { broker, kind, settled, target, all, room: Semaphore::new(in_flight as usize) }
     }
 }
 
@@ -142,7 +170,7 @@ impl Queue for Run {
 /// If the queue refuses what it is asked: then there is nothing to measure.
 pub async fn run(folder: &Path, load: &Load) -> Duration {
     let broker = open(folder, Queues::default(), load.synchronous).expect("the store opens");
-    let run = Arc::new(Run::new(broker, load.jobs, load.in_flight));
+    let run = Arc::new(Run::new(broker, Kind::default(), load.jobs, load.in_flight));
     if load.work == Work::Process {
         backlog(&run, load.jobs).await;
     }
@@ -158,8 +186,9 @@ pub async fn run(folder: &Path, load: &Load) -> Duration {
     begun.elapsed()
 }
 
+/// The machine's clock.
 #[expect(clippy::disallowed_methods, reason = "a measurement reads the machine's clock")]
-fn now() -> Instant {
+pub fn now() -> Instant {
     Instant::now()
 }
 
@@ -173,7 +202,7 @@ pub async fn produce(queue: &Arc<Run>, jobs: u32, producers: u32, waits_for_room
         let queue = queue.clone();
         let share = jobs / producers + u32::from(producer < jobs % producers);
         tokio::spawn(async move {
-            let mut requests = Requests::new(u64::from(producer) << 32 | 7);
+            let mut requests = Requests::new(u64::from(producer) << 32 | 7, queue.kind.clone());
             for _ in 0..share {
                 if waits_for_room {
                     queue.room.acquire().await.expect("it is never closed").forget();
@@ -190,7 +219,7 @@ pub async fn produce(queue: &Arc<Run>, jobs: u32, producers: u32, waits_for_room
 
 /// Creates jobs in bulk.
 async fn backlog(queue: &Arc<Run>, jobs: u32) {
-    let mut requests = Requests::new(1);
+    let mut requests = Requests::new(1, queue.kind.clone());
     let mut left = jobs;
     while 0 < left {
         let bulk = BULK.min(left);
@@ -202,7 +231,7 @@ async fn backlog(queue: &Arc<Run>, jobs: u32) {
 
 /// Processes until all that were asked for have ended.
 pub async fn process(queue: &Arc<Run>, slots: u32) {
-    let handlers = BTreeMap::from([(QUEUE.to_owned(), Arc::new(Nothing) as Arc<dyn Handler>)]);
+    let handlers = BTreeMap::from([(queue.kind.queue.clone(), Arc::new(Nothing) as Arc<dyn Handler>)]);
     let processor = Processor { name: "load".into(), queue: queue.clone(), handlers, slots };
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(processor.run(stopped));

@@ -13,7 +13,7 @@ use kew_runtime::store::Synchronous;
 use kew_spec::queues::Queues;
 use tokio::sync::{mpsc, watch};
 
-use crate::kew::{self, QUEUE, Requests};
+use crate::kew::{self, Kind, QUEUE, Requests, now};
 
 /// Says when a handler was started.
 struct Telling(mpsc::UnboundedSender<Instant>);
@@ -24,11 +24,6 @@ impl Handler for Telling {
         let _ = self.0.send(now());
         std::future::ready(Ok(())).boxed()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a measurement reads the machine's clock")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 /// The times of `jobs` jobs from the call that creates one to the start of its handler, the shortest first.
@@ -43,7 +38,7 @@ pub async fn create_to_start(folder: &Path, jobs: u32, synchronous: Synchronous)
     let processor = Processor { name: "latency".into(), queue: Arc::new(broker.clone()), handlers, slots: 8 };
     let (_stop, stopped) = watch::channel(false);
     let running = tokio::spawn(processor.run(stopped));
-    let mut requests = Requests::new(3);
+    let mut requests = Requests::new(3, Kind::default());
     let mut took = Vec::with_capacity(jobs as usize);
     for _ in 0..jobs {
         let begun = now();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use kew_benches::growth::Backlog;
+use kew_benches::http::{self, Creates};
 use kew_benches::measure::{Measurement, median};
 use kew_benches::work::{IN_FLIGHT, Load, PRODUCERS, Work};
 use kew_benches::{disk, growth, kew, latency, limit, soak};
@@ -40,6 +41,9 @@ struct Options {
     /// Measure the time from create to start on an idle queue, with this many jobs.
     #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     latency: Option<u32>,
+    /// Measure creates over HTTP, from 64 connections: one job a request, and 100.
+    #[arg(long)]
+    http: bool,
     /// Measure what a backlog costs, by what lies in it, at sizes from 10,000 up to this many jobs.
     #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
     growth: Option<u32>,
@@ -63,7 +67,8 @@ fn main() {
         Durability::Full => Synchronous::Full,
         Durability::Normal => Synchronous::Normal,
     };
-    let asks_otherwise = options.latency.is_some() || options.growth.is_some() || options.soak.is_some();
+    let asks_otherwise =
+        options.http || options.latency.is_some() || options.growth.is_some() || options.soak.is_some();
     let works = match options.work.is_empty() && !asks_otherwise {
         true => Work::ALL.to_vec(),
         false => options.work.clone(),
@@ -74,6 +79,11 @@ fn main() {
     }
     if let Some(jobs) = options.latency {
         idle(&options, jobs, synchronous);
+    }
+    if options.http {
+        for batch in [1, 100] {
+            over_http(&options, batch, synchronous);
+        }
     }
     if let Some(largest) = options.growth {
         growth(&options, largest);
@@ -115,6 +125,26 @@ fn idle(options: &Options, jobs: u32, synchronous: Synchronous) {
         r#"{{"system":"kew","work":"latency","jobs":{jobs},"p50_ms":{p50:.3},"p99_ms":{p99:.3},"p999_ms":{p999:.3}}}"#
     );
     eprintln!("latency   p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms from create to start on an idle queue");
+}
+
+fn over_http(options: &Options, batch: u32, synchronous: Synchronous) {
+    let it = Creates { jobs: options.jobs, batch, connections: 64, synchronous };
+    let mut rates = Vec::new();
+    for _ in 0..options.rounds {
+        let took = runtime().block_on(http::run(folder(options).path(), it)).expect("the API answers");
+        let configuration = format!("over HTTP, {} connections, {batch} jobs a request", it.connections);
+        rates.push(print(&Measurement::new(
+            "kew",
+            &configuration,
+            &Load::new(Work::Enqueue, it.jobs, synchronous),
+            took,
+        )));
+    }
+    eprintln!(
+        "http      {:>9.0} jobs a second created, {batch} a request, from {} connections",
+        median(rates),
+        it.connections
+    );
 }
 
 /// Each backlog at 10,000 jobs and ten times as many, up to `largest`.

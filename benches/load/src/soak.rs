@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kew_runtime::broker::{Handle, Queue, Request, Response};
 use kew_runtime::store::{Query, Rows, Synchronous};
@@ -10,7 +10,7 @@ use kew_spec::queues::Queues;
 use serde::Serialize;
 
 use crate::growth::{files, resident_bytes};
-use crate::kew::{self, Run};
+use crate::kew::{self, Kind, Run, now};
 use crate::work::IN_FLIGHT;
 
 /// How large everything is after some time of load.
@@ -43,13 +43,12 @@ async fn told(broker: &Handle) {
 /// # Panics
 ///
 /// If the queue refuses a job.
-#[expect(clippy::disallowed_methods, reason = "a measurement reads the machine's clock")]
 pub async fn run(folder: &Path, length: Duration, slice: u32, keep_ended: Duration, mut tell: impl FnMut(&Sample)) {
     let keep_ms = keep_ended.as_millis() as u64;
     let broker = kew::open_keeping(folder, Queues::default(), Synchronous::Full, keep_ms).expect("the store opens");
-    let (begun, mut jobs) = (Instant::now(), 0);
+    let (begun, mut jobs) = (now(), 0);
     while begun.elapsed() < length {
-        let run = Arc::new(Run::new(broker.clone(), slice, IN_FLIGHT));
+        let run = Arc::new(Run::new(broker.clone(), Kind::default(), slice, IN_FLIGHT));
         tokio::join!(kew::produce(&run, slice, IN_FLIGHT, true), kew::process(&run, IN_FLIGHT));
         jobs += u64::from(slice);
         told(&broker).await;
