@@ -31,7 +31,7 @@ fn main() {
 /// Events are judged as they are made and not kept, so that what is resident is the checkers' own.
 fn remember(events: u64) {
     let mut checker = Checker::new(&clean::header());
-    let alone = resident_kib(|| drop(clean::play(events, |event| drop(black_box(event)))));
+    let alone = resident_kib(|| _ = clean::play(events, |event| drop(black_box(event))));
     let mut line = 1;
     let mut played = None;
     let together = resident_kib(|| {
