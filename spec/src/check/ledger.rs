@@ -50,8 +50,28 @@ struct Standing {
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) line: u64,
-    pub(super) what: What,
     pub(super) named: Named,
+    pub(super) what: Question,
+}
+
+/// The kind of a client's question, with what of it is no name.
+#[derive(Debug)]
+pub(super) enum Question {
+    Enqueue(Enqueue),
+    Cancel,
+    Redrive,
+    Purge,
+    Pause,
+    Resume,
+}
+
+/// What is kept of a client's enqueue.
+#[derive(Debug)]
+pub(super) struct Enqueue {
+    pub(super) op: u64,
+    pub(super) payload: Rc<str>,
+    pub(super) idempotency_key: Option<Box<str>>,
+    pub(super) email: bool,
 }
 
 /// How it stands with one queue.
@@ -303,8 +323,8 @@ impl Ledger {
             What::Fault(it) => self.calm.fault(at, it.fault, it.active),
             What::Reply(it) => drop(self.open_ops.remove(it.op)),
             other => {
-                if let Some(op) = op_of(other) {
-                    self.open_ops.insert(op, Asked { line, what: other.clone(), named });
+                if let Some((op, what)) = Question::of(other) {
+                    self.open_ops.insert(op, Asked { line, named, what });
                 }
             }
         }
@@ -367,6 +387,7 @@ impl Ledger {
             self.queues.at(live.queue).line.lease(&live.place, live.ready_clock);
             live.deliveries += 1;
             live.note(line);
+            live.attempts.reserve_exact(1);
             live.attempts.push(Attempt {
                 number: lease.attempt,
                 delivery,
@@ -614,15 +635,21 @@ impl AttemptEnd {
     }
 }
 
-/// The operation that a client's question opens.
-fn op_of(what: &What) -> Option<u64> {
-    match what {
-        What::Enqueue(it) => Some(it.op),
-        What::Cancel(it) => Some(it.op),
-        What::Redrive(it) => Some(it.op),
-        What::Purge(it) => Some(it.op),
-        What::Pause(it) => Some(it.op),
-        What::Resume(it) => Some(it.op),
-        _ => None,
+impl Question {
+    /// The operation that a client's question opens, and what is kept of it.
+    fn of(what: &What) -> Option<(u64, Self)> {
+        Some(match what {
+            What::Enqueue(it) => {
+                let payload = it.payload.as_str().into();
+                let idempotency_key = it.idempotency_key.as_deref().map(Into::into);
+                (it.op, Self::Enqueue(Enqueue { op: it.op, payload, idempotency_key, email: it.email }))
+            }
+            What::Cancel(it) => (it.op, Self::Cancel),
+            What::Redrive(it) => (it.op, Self::Redrive),
+            What::Purge(it) => (it.op, Self::Purge),
+            What::Pause(it) => (it.op, Self::Pause),
+            What::Resume(it) => (it.op, Self::Resume),
+            _ => return None,
+        })
     }
 }

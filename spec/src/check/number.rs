@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use super::print::Print;
 
 /// A small number that stands for a name.
-pub(super) trait Number: Copy {
+pub(super) trait Number: Copy + Default {
     fn of(index: usize) -> Self;
     fn index(self) -> usize;
 }
@@ -59,28 +59,47 @@ pub(super) struct Names<N> {
     text: String,
     /// Where each name ends; it begins where the one before ends.
     ends: Vec<usize>,
-    /// The numbers, found by their names' fingerprints.
-    numbers: HashTable<N>,
+    /// The numbers, found by their names' fingerprints, which stand beside them.
+    numbers: HashTable<(u32, N)>,
+    /// Those that came up last, each at the place that its fingerprint gives: most names come up again soon.
+    recent: Vec<N>,
 }
+
+/// How many names are remembered as having come up last.
+const RECENT: usize = 1 << 13;
 
 impl<N: Number> Names<N> {
     /// The number of `name`, a new one if it has not come up before.
     pub(super) fn number(&mut self, name: &str) -> N {
         let print = Print::of(name).short();
-        if let Some(known) = self.numbers.find(print, |number| text_of(&self.text, &self.ends, *number) == name) {
-            return *known;
+        let place = print as usize % RECENT;
+        let recent = self.recent.get(place).copied().filter(|number| number.index() < self.ends.len());
+        if let Some(known) = recent.filter(|number| self.text(*number) == name) {
+            return known;
         }
+        let number = self.look_up(print, name).unwrap_or_else(|| self.add(print, name));
+        self.recent.resize(RECENT, N::default());
+        self.recent[place] = number;
+        number
+    }
+
+    fn look_up(&self, print: u32, name: &str) -> Option<N> {
+        let is_it = |(other, number): &(u32, N)| *other == print && self.text(*number) == name;
+        self.numbers.find(spread(print), is_it).map(|(_, number)| *number)
+    }
+
+    fn add(&mut self, print: u32, name: &str) -> N {
         let number = N::of(self.ends.len());
         self.text.push_str(name);
         self.ends.push(self.text.len());
-        let print_of = |number: &N| Print::of(text_of(&self.text, &self.ends, *number)).short();
-        self.numbers.insert_unique(print, number, print_of);
+        self.numbers.insert_unique(spread(print), (print, number), |(print, _)| spread(*print));
         number
     }
 
     /// The name of `number`.
     pub(super) fn text(&self, number: N) -> &str {
-        text_of(&self.text, &self.ends, number)
+        let begin = number.index().checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[begin..self.ends[number.index()]]
     }
 
     /// `numbers` in the order of their names.
@@ -90,14 +109,14 @@ impl<N: Number> Names<N> {
     }
 }
 
-fn text_of<'a, N: Number>(text: &'a str, ends: &[usize], number: N) -> &'a str {
-    let begin = number.index().checked_sub(1).map_or(0, |before| ends[before]);
-    &text[begin..ends[number.index()]]
+/// A short fingerprint in the length that the table asks for; it goes by both ends.
+fn spread(print: u32) -> u64 {
+    u64::from(print) << 32 | u64::from(print)
 }
 
 impl<N> Default for Names<N> {
     fn default() -> Self {
-        Self { text: String::new(), ends: Vec::new(), numbers: HashTable::new() }
+        Self { text: String::new(), ends: Vec::new(), numbers: HashTable::new(), recent: Vec::new() }
     }
 }
 

@@ -30,9 +30,9 @@ impl Print {
         sums
     }
 
-    /// Half of it, for a table that compares texts as well.
-    pub(super) fn short(self) -> u64 {
-        self.0
+    /// A part of it, for a table that compares texts as well.
+    pub(super) fn short(self) -> u32 {
+        (self.0 ^ self.0 >> 32) as u32
     }
 
     fn add(&mut self, low: u64, high: u64) {

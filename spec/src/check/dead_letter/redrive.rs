@@ -5,7 +5,7 @@
 
 use super::spent::Spent;
 use crate::check::Seen;
-use crate::check::ledger::{EndHow, Ledger};
+use crate::check::ledger::{EndHow, Ledger, Question};
 use crate::check::number::Job;
 use crate::check::print::Table;
 use crate::clause::Place;
@@ -75,7 +75,7 @@ impl Redrives {
         let Some(asked) = seen.asked else {
             return;
         };
-        let What::Redrive(it) = &asked.what else {
+        let Question::Redrive = asked.what else {
             return;
         };
         let Some(account) = self.jobs.get_mut(asked.named.job) else {
@@ -90,7 +90,7 @@ impl Redrives {
             Told::Refused => account.asked -= 1,
             Told::Unknown => {}
         }
-        account.judge_excess(&it.job, notes);
+        account.judge_excess(seen.ledger.job_name(asked.named.job), notes);
     }
 
     fn redrive(&mut self, seen: &Seen<'_>, it: &Redriven, spent: &Spent, notes: &mut Notes) {

@@ -5,7 +5,7 @@
 //! key are passed over: they may be answered with the job that an earlier request made.
 
 use super::super::Seen;
-use super::super::ledger::Ledger;
+use super::super::ledger::{Ledger, Question};
 use super::super::number::Job;
 use super::super::print::{Print, Table};
 use super::{COALESCE, DISTINCT, Entity, entity};
@@ -99,7 +99,7 @@ impl Replies {
     }
 
     fn reply(&mut self, seen: &Seen<'_>, it: &Reply, notes: &mut Notes) {
-        let Some(asked) = seen.asked.filter(|asked| matches!(asked.what, What::Enqueue(_))) else {
+        let Some(asked) = seen.asked.filter(|asked| matches!(asked.what, Question::Enqueue(_))) else {
             return;
         };
         let Some(entity) = entity(seen.ledger, &asked.named) else {

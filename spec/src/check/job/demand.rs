@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use crate::check::named::Named;
 use crate::check::number::{Key, Queue, User};
 use crate::check::print::{Print, Table};
-use crate::history::Enqueue;
 
 /// What an accepted job and the enqueue behind it have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,12 +93,12 @@ pub(super) struct Demands {
 
 impl Demands {
     /// A client asks at `at`; an idempotency key holds for `holds_ms`.
-    pub(super) fn ask(&mut self, line: u64, at: u64, it: &Enqueue, named: &Named, holds_ms: u64) {
+    pub(super) fn ask(&mut self, line: u64, at: u64, idempotency_key: Option<&str>, named: &Named, holds_ms: u64) {
         let demand = self.open.at(Request::of(named));
         demand.note(line);
         demand.operations += 1;
         demand.unanswered += 1;
-        let Some(key) = &it.idempotency_key else {
+        let Some(key) = idempotency_key else {
             return;
         };
         let key = Print::of(key);
@@ -110,12 +109,12 @@ impl Demands {
     }
 
     /// The client is answered; `made_nothing` if it was refused, or told of a job that was there before it asked.
-    pub(super) fn answer(&mut self, it: &Enqueue, named: &Named, made_nothing: bool) -> Option<Excess> {
+    pub(super) fn answer(&mut self, keyed: bool, named: &Named, made_nothing: bool) -> Option<Excess> {
         let request = Request::of(named);
         let demand = self.open.get_mut(request)?;
         demand.unanswered = demand.unanswered.saturating_sub(1);
         if made_nothing {
-            demand.withdraw(it.idempotency_key.is_some());
+            demand.withdraw(keyed);
         }
         let (created, operations) = (demand.created, demand.operations);
         let excess = (operations < created).then(|| Excess { created, operations, lines: demand.lines.clone() });

@@ -8,11 +8,11 @@ use std::num::NonZeroU64;
 
 use super::enqueue_of;
 use crate::check::Seen;
-use crate::check::ledger::{EndHow, Ledger, Live};
+use crate::check::ledger::{EndHow, Enqueue, Ledger, Live, Question};
 use crate::check::number::{Job, PerNumber, Queue, User};
 use crate::check::print::Table;
 use crate::clause::Place;
-use crate::history::{Drained, Enqueue, Reply, Sight, StatusRead, Told, What};
+use crate::history::{Drained, Reply, Sight, StatusRead, Told, What};
 use crate::lifecycle::Status;
 use crate::verdict::Notes;
 
@@ -59,7 +59,7 @@ impl Loss {
 
     fn answer(&mut self, seen: &Seen<'_>, reply: &Reply, notes: &mut Notes) {
         if let Some(asked) = seen.asked
-            && let What::Purge(_) = asked.what
+            && let Question::Purge = asked.what
             && reply.outcome == Told::Refused
         {
             self.purges.remove(asked.named.job);
@@ -81,7 +81,8 @@ impl Loss {
                 let says = format!(
                     "an enqueue of {} in {} was answered with {job}, which another enqueue had been told of; with neither \
                      an idempotency key nor an entity it has a job of its own, and that is nowhere",
-                    enqueue.user, enqueue.queue,
+                    seen.ledger.known.users.text(asked.named.user),
+                    seen.ledger.queue_name(asked.named.queue),
                 );
                 notes.exercised(NO_LOSS);
                 notes.broken(NO_LOSS, says, vec![first.line.get(), seen.line]);

@@ -6,12 +6,12 @@
 use super::demand::{Demands, Made as Making};
 use super::{ends, enqueue_of};
 use crate::check::Seen;
-use crate::check::ledger::Asked;
+use crate::check::ledger::{Asked, Enqueue};
 use crate::check::named::Named;
 use crate::check::number::{Job, User};
 use crate::check::print::{Print, Table};
 use crate::clause::Place;
-use crate::history::{Accepted, Enqueue, How, Reply, Told, What};
+use crate::history::{Accepted, How, Reply, Told, What};
 use crate::verdict::Notes;
 
 const NO_PHANTOM: Place = Place::of("job/no-phantom");
@@ -60,7 +60,7 @@ impl Known {
 impl Made {
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
-            What::Enqueue(it) => self.ask(seen, it),
+            What::Enqueue(it) => self.ask(seen, it.op, it.idempotency_key.as_deref()),
             What::Reply(it) => self.answer(seen, it, notes),
             What::Accepted(it) if it.how == How::Created => self.create(seen, it, notes),
             What::Accepted(_) => self.demands.merge(&seen.named),
@@ -72,16 +72,16 @@ impl Made {
 
     /// Whether `it`, which is answered, is the first to use its idempotency key; true without one.
     pub(super) fn is_first(&self, asked: &Asked, it: &Enqueue) -> bool {
-        let Some(key) = key_of(it, &asked.named) else { return true };
+        let Some(key) = key_of(it.idempotency_key.as_deref(), &asked.named) else { return true };
         self.keys.get(key).is_some_and(|known| known.first_op == it.op)
     }
 
-    fn ask(&mut self, seen: &Seen<'_>, it: &Enqueue) {
-        self.demands.ask(seen.line, seen.event.at, it, &seen.named, KEY_HOLDS_MS);
-        let Some(key) = key_of(it, &seen.named) else { return };
-        let known = self.keys.entry(key).or_insert_with(|| Known::new(seen, it.op));
+    fn ask(&mut self, seen: &Seen<'_>, op: u64, idempotency_key: Option<&str>) {
+        self.demands.ask(seen.line, seen.event.at, idempotency_key, &seen.named, KEY_HOLDS_MS);
+        let Some(key) = key_of(idempotency_key, &seen.named) else { return };
+        let known = self.keys.entry(key).or_insert_with(|| Known::new(seen, op));
         if !known.holds(seen) {
-            *known = Known::new(seen, it.op);
+            *known = Known::new(seen, op);
         }
     }
 
@@ -94,16 +94,17 @@ impl Made {
             (Told::Refused, _) => true,
             (Told::Ok, job) => job.is_some() && is_older(seen, seen.named.job, asked.line),
         };
-        if let Some(excess) = self.demands.answer(enqueue, &asked.named, made_nothing) {
+        if let Some(excess) = self.demands.answer(enqueue.idempotency_key.is_some(), &asked.named, made_nothing) {
+            let user = seen.ledger.known.users.text(asked.named.user);
             let says = format!(
                 "{} made in {} for {} with payload {}, but only {} of {}'s enqueues can have made one: one was refused \
                  or answered with an older job",
                 if excess.created == 1 { "a job was".into() } else { format!("{} jobs were", excess.created) },
-                enqueue.queue,
-                enqueue.user,
+                seen.ledger.queue_name(asked.named.queue),
+                user,
                 enqueue.payload,
                 excess.operations,
-                enqueue.user,
+                user,
             );
             let lines = excess.lines.into_iter().filter(|&line| line < seen.line);
             notes.broken(NO_PHANTOM, says, lines.chain([seen.line]).collect());
@@ -115,7 +116,9 @@ impl Made {
 
     /// The client is told that its idempotency key stands for `job`.
     fn name(&mut self, seen: &Seen<'_>, asked: &Asked, enqueue: &Enqueue, job: &str, notes: &mut Notes) {
-        let Some(known) = key_of(enqueue, &asked.named).and_then(|key| self.keys.get_mut(key)) else {
+        let Some(known) =
+            key_of(enqueue.idempotency_key.as_deref(), &asked.named).and_then(|key| self.keys.get_mut(key))
+        else {
             return;
         };
         let Some((first, line)) = known.job else {
@@ -133,7 +136,7 @@ impl Made {
             let says = format!(
                 "the idempotency key {} of {} stands for {}, but {} ms after it was first sent it made {job}",
                 enqueue.idempotency_key.as_deref().unwrap_or_default(),
-                enqueue.user,
+                seen.ledger.known.users.text(asked.named.user),
                 seen.ledger.job_name(first),
                 seen.event.at - known.at,
             );
@@ -198,8 +201,8 @@ impl Made {
     }
 }
 
-fn key_of(it: &Enqueue, named: &Named) -> Option<(User, Print)> {
-    it.idempotency_key.as_ref().map(|key| (named.user, Print::of(key)))
+fn key_of(idempotency_key: Option<&str>, named: &Named) -> Option<(User, Print)> {
+    idempotency_key.map(|key| (named.user, Print::of(key)))
 }
 
 /// Whether `job` was there before the line `asked`.

@@ -7,10 +7,10 @@ mod loss;
 mod made;
 mod payload;
 
-use super::ledger::{Asked, Ledger};
+use super::ledger::{Asked, Enqueue, Ledger, Question};
 use super::number::Job as JobNumber;
 use super::{Family, Seen};
-use crate::history::{Enqueue, Then, What};
+use crate::history::{Then, What};
 use crate::verdict::Notes;
 
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Family for Job {
 fn enqueue_of<'a>(seen: &Seen<'a>) -> Option<(&'a Asked, &'a Enqueue)> {
     let asked = seen.asked?;
     match &asked.what {
-        What::Enqueue(enqueue) => Some((asked, enqueue)),
+        Question::Enqueue(enqueue) => Some((asked, enqueue)),
         _ => None,
     }
 }

@@ -74,7 +74,7 @@ impl Payload {
             return;
         }
         let payloads = self.jobs.at(job);
-        let asked = Shown { payload: kept(seen, job, &enqueue.payload), line: opened.line };
+        let asked = Shown { payload: enqueue.payload.clone(), line: opened.line };
         if let Some(started) = payloads.started.take() {
             notes.exercised(PAYLOAD);
             compare(name, "enqueued", &asked, (&started.payload, started.line), seen.line, notes);
@@ -92,6 +92,7 @@ impl Payload {
                 payloads.granted.remove(0);
             }
             let shown = Shown { payload: live.payload.clone(), line: accepted_line(&live.lines) };
+            payloads.granted.reserve_exact(1);
             payloads.granted.push((lease.attempt, shown));
         }
     }

@@ -7,7 +7,7 @@ mod ends;
 mod sessions;
 mod told;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Question};
 use super::named::Named;
 use super::number::{Job, PerNumber, Queue, User};
 use super::{Family, Seen};
@@ -69,7 +69,7 @@ impl Notify {
             }
             What::Reply(it) if it.outcome == Told::Ok && !ledger.header.sees(Sight::Queue) => {
                 let Some(asked) = seen.asked else { return };
-                let What::Enqueue(enqueue) = &asked.what else { return };
+                let Question::Enqueue(enqueue) = &asked.what else { return };
                 let Named { user, queue, .. } = asked.named;
                 // The job of an entity may be another user's.
                 let shared = ledger.policy(queue).is_none_or(|policy| policy.deduplication);

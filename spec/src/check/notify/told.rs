@@ -8,21 +8,21 @@ pub(super) struct Stays {
     /// The first 32, one bit each.
     first: u32,
     /// All further ones.
-    more: Option<Box<BTreeSet<usize>>>,
+    more: BTreeSet<usize>,
 }
 
 impl Stays {
     pub(super) fn add(&mut self, stay: usize) {
         match bit(stay) {
             Some(bit) => self.first |= bit,
-            None => drop(self.more.get_or_insert_default().insert(stay)),
+            None => drop(self.more.insert(stay)),
         }
     }
 
     pub(super) fn has(&self, stay: usize) -> bool {
         match bit(stay) {
             Some(bit) => self.first & bit != 0,
-            None => self.more.as_ref().is_some_and(|more| more.contains(&stay)),
+            None => self.more.contains(&stay),
         }
     }
 }

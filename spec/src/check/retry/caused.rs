@@ -59,6 +59,7 @@ impl Caused {
                 let run = Run { attempt, begun_line: seen.line, finished_lines: Vec::new(), finished_at: None };
                 let runs = self.runs.at(job);
                 runs.retain(|run| run.attempt != attempt);
+                runs.reserve_exact(1);
                 runs.push(run);
             }
         }

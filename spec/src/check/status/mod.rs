@@ -11,6 +11,7 @@ mod writes;
 
 use std::collections::BTreeSet;
 
+use super::ledger::Question;
 use super::number::Job;
 use super::print::Table;
 use super::{Family, Seen};
@@ -122,7 +123,7 @@ impl Redrives {
     }
 
     fn reply(&mut self, seen: &Seen<'_>, it: &Reply) {
-        let Some(asked) = seen.asked.filter(|asked| matches!(asked.what, What::Redrive(_))) else { return };
+        let Some(asked) = seen.asked.filter(|asked| matches!(asked.what, Question::Redrive)) else { return };
         let Some(job) = self.jobs.get_mut(asked.named.job) else { return };
         if it.outcome != Told::Unknown {
             job.open.remove(&it.op);

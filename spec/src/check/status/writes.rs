@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Crashes, DURABLE, READ_YOUR_WRITES, Redrives, in_order, read_by, stage, words};
 use crate::check::Seen;
+use crate::check::ledger::Question;
 use crate::check::named::Named;
 use crate::check::number::{Job, PerNumber, Queue, User};
 use crate::check::print::Table;
@@ -78,7 +79,7 @@ impl Writes {
     fn reply(&mut self, seen: &Seen<'_>, it: &Reply) {
         let Some(asked) = seen.asked else { return };
         let Named { job, queue, user, .. } = asked.named;
-        if let What::Resume(_) = asked.what
+        if let Question::Resume = asked.what
             && it.outcome != Outcome::Unknown
             && let Some(open) = self.resumes.get_mut(&queue)
         {
@@ -89,12 +90,12 @@ impl Writes {
         }
         let write = Write { asked_line: asked.line, told_line: seen.line, told_at: seen.event.at };
         match asked.what {
-            What::Enqueue(_) if it.job.is_some() => {
+            Question::Enqueue(_) if it.job.is_some() => {
                 let shared = seen.ledger.policy(queue).is_none_or(|policy| policy.deduplication);
                 self.jobs.at(seen.named.job).enqueued.get_or_insert(Enqueued { write, user, shared });
             }
-            What::Cancel(_) => drop(self.cancelled.entry(job).or_insert(write)),
-            What::Pause(_) => self.pause(queue, write),
+            Question::Cancel => drop(self.cancelled.entry(job).or_insert(write)),
+            Question::Pause => self.pause(queue, write),
             _ => {}
         }
     }
