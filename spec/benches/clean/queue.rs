@@ -59,7 +59,8 @@ pub(super) struct Job {
     ready: u64,
     /// The job that this is the mail of.
     mail_of: Option<u32>,
-    ends: Vec<u64>,
+    /// When and why its attempts failed.
+    ends: Vec<(u64, &'static str)>,
 }
 
 impl Job {
@@ -249,10 +250,10 @@ impl<F: FnMut(Event)> World<F> {
         self.tell(Reply { op, outcome: Told::Ok, job, error: None });
     }
 
-    /// The job of the entity that waits, for its first delivery or for a retry.
+    /// The newest job of the entity that waits, for its first delivery or for a retry.
     fn waiting_of(&self, key: u32) -> Option<u32> {
         let jobs = self.keys.get(&key)?;
-        jobs.iter().copied().find(|&job| self.jobs[job as usize].stand == Stand::Waiting)
+        jobs.iter().rev().copied().find(|&job| self.jobs[job as usize].stand == Stand::Waiting)
     }
 
     fn make(
@@ -463,9 +464,7 @@ impl<F: FnMut(Event)> World<F> {
             (_, None) => Then::Failed,
         };
         it.error = (outcome != AttemptOutcome::Completed).then(|| error_of(outcome));
-        if it.error.is_some() {
-            it.ends.push(clock);
-        }
+        it.ends.extend(it.error.map(|error| (clock, error)));
         it.stand = match then {
             Then::Completed => Stand::Completed,
             Then::RetryAt(_) => Stand::Waiting,
@@ -600,9 +599,8 @@ impl<F: FnMut(Event)> World<F> {
 }
 
 fn attempts_of(job: &Job) -> Vec<DeadAttempt> {
-    let error = job.error.unwrap_or_default();
     let ends = job.ends.iter().zip(1..);
-    ends.map(|(&ended_at, attempt)| DeadAttempt { attempt, error: error.to_owned(), ended_at }).collect()
+    ends.map(|(&(ended_at, error), attempt)| DeadAttempt { attempt, error: error.to_owned(), ended_at }).collect()
 }
 
 fn error_of(outcome: AttemptOutcome) -> &'static str {
