@@ -55,6 +55,49 @@ pub enum Source {
     Chosen,
 }
 
+/// A clause's place in the catalogue, which stands for it where it is named often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(usize);
+
+impl Place {
+    /// The place of the clause with this id. Where it is a constant, a wrong id does not compile.
+    pub const fn of(id: &str) -> Self {
+        let mut place = 0;
+        while place < CLAUSES.len() {
+            if is_same(CLAUSES[place].id, id) {
+                return Self(place);
+            }
+            place += 1;
+        }
+        panic!("no such clause is in the catalogue")
+    }
+
+    /// All places, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..CLAUSES.len()).map(Self)
+    }
+
+    /// The clause itself.
+    pub fn clause(self) -> &'static Clause {
+        &CLAUSES[self.0]
+    }
+
+    /// Its number, from 0.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// Whether both are the same text, for constants.
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut place = 0;
+    while place < one.len() && place < other.len() && one[place] == other[place] {
+        place += 1;
+    }
+    place == one.len() && place == other.len()
+}
+
 /// The clause with this id.
 pub fn find(id: &str) -> Option<&'static Clause> {
     CLAUSES.iter().find(|clause| clause.id == id)

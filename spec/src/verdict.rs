@@ -2,12 +2,10 @@
 //!
 //! A verdict is data. How it is shown (terminal, JSON, a page) is the command line's business.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::causes::{Cause, Causes};
-use crate::clause::{CLAUSES, Clause};
+use crate::clause::{CLAUSES, Clause, Place};
 
 /// How many findings per clause are kept in full. All are counted.
 pub const FINDINGS_MAX: usize = 5;
@@ -102,13 +100,14 @@ impl Verdict {
 }
 
 /// What checkers write while they read; it becomes a [`Verdict`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Notes {
-    entries: BTreeMap<&'static str, Note>,
+    /// One entry per clause, in the order of the catalogue.
+    entries: Vec<Note>,
     causes: Causes,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Note {
     exercised: u64,
     broken: u64,
@@ -116,14 +115,20 @@ struct Note {
     findings: Vec<Finding>,
 }
 
+impl Default for Notes {
+    fn default() -> Self {
+        Self { entries: vec![Note::default(); CLAUSES.len()], causes: Causes::default() }
+    }
+}
+
 impl Notes {
     /// The clause was put to the test once. (Also call this where it turns out broken.)
-    pub fn exercised(&mut self, clause: &'static str) {
+    pub fn exercised(&mut self, clause: Place) {
         self.entry(clause).exercised += 1;
     }
 
     /// The clause is broken: what was promised and seen, and the lines that show it, the last one where it broke.
-    pub fn broken(&mut self, clause: &'static str, says: impl Into<String>, lines: Vec<u64>) {
+    pub fn broken(&mut self, clause: Place, says: impl Into<String>, lines: Vec<u64>) {
         let note = self.entry(clause);
         note.broken += 1;
         if note.findings.len() < FINDINGS_MAX {
@@ -132,7 +137,7 @@ impl Notes {
     }
 
     /// The clause could not be decided here.
-    pub fn inconclusive(&mut self, clause: &'static str) {
+    pub fn inconclusive(&mut self, clause: Place) {
         self.entry(clause).inconclusive += 1;
     }
 
@@ -146,22 +151,20 @@ impl Notes {
         self.causes
     }
 
-    fn entry(&mut self, clause: &'static str) -> &mut Note {
-        debug_assert!(crate::clause::find(clause).is_some(), "{clause} is not in the catalogue");
-        self.entries.entry(clause).or_default()
+    fn entry(&mut self, clause: Place) -> &mut Note {
+        &mut self.entries[clause.index()]
     }
 
     /// The verdict on all that was noted, except on clauses that could not be judged at all.
-    pub fn verdict_without(mut self, unjudged: &[&'static str]) -> Verdict {
-        self.entries.retain(|clause, _| !unjudged.contains(clause));
+    pub fn verdict_without(mut self, unjudged: &[Place]) -> Verdict {
+        unjudged.iter().for_each(|&clause| *self.entry(clause) = Note::default());
         self.verdict()
     }
 
     /// The verdict on all that was noted.
-    pub fn verdict(mut self) -> Verdict {
+    pub fn verdict(self) -> Verdict {
         let mut verdict = Verdict::none();
-        for entry in &mut verdict.clauses {
-            let Some(note) = self.entries.remove(entry.clause.as_str()) else { continue };
+        for (entry, note) in verdict.clauses.iter_mut().zip(self.entries) {
             entry.state = note.state();
             entry.exercised = note.exercised;
             entry.broken = note.broken;

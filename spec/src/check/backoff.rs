@@ -7,19 +7,21 @@
 use std::collections::BTreeSet;
 
 use super::ledger::{Attempt, Ledger, Live};
+use super::number::Job;
 use super::{Family, Seen};
+use crate::clause::Place;
 use crate::history::{Granted, Settled, Then, What};
 use crate::queues::{Backoff as Policed, Exponential, Policy};
 use crate::verdict::Notes;
 
-const NEVER_EARLY: &str = "backoff/never-early";
-const NOT_LATE: &str = "backoff/not-late";
-const CAPPED: &str = "backoff/capped";
+const NEVER_EARLY: Place = Place::of("backoff/never-early");
+const NOT_LATE: Place = Place::of("backoff/not-late");
+const CAPPED: Place = Place::of("backoff/capped");
 
 #[derive(Default)]
 pub(super) struct Backoff {
     /// Overdue jobs that have been told of, with the number of the delivery that was due.
-    told: BTreeSet<(String, usize)>,
+    told: BTreeSet<(Job, usize)>,
     at: u64,
     line: u64,
 }
@@ -55,7 +57,7 @@ struct Wait<'a> {
 impl<'a> Wait<'a> {
     /// The wait of `live`, if it has had a delivery that is over at `clock`.
     fn of(ledger: &'a Ledger, live: &'a Live, clock: u64) -> Option<Self> {
-        let policy = ledger.policy(&live.queue)?;
+        let policy = ledger.policy(live.queue)?;
         let last = live.attempts.last()?;
         let ended = end_of(last);
         if last.end.is_none() && clock < ended {
@@ -84,24 +86,24 @@ impl<'a> Wait<'a> {
     }
 
     /// Whether nothing but the backoff and a free slot can hold the next attempt up.
-    fn is_plain(&self, ledger: &Ledger, job: &str) -> bool {
-        let line = ledger.line(&self.live.queue);
-        let blocked =
-            ledger.entity(self.live).zip(line).is_some_and(|(key, line)| line.of_key(key).next() != Some(job));
+    fn is_plain(&self, ledger: &Ledger, job: Job) -> bool {
+        let size = self.policy.batch_size_max() as usize;
         // A scheduled run takes its batches one after another.
         let run = self.policy.schedule.is_some()
-            && (ledger.deliveries.values().any(|delivery| delivery.queue == self.live.queue)
-                || line.is_some_and(|line| (self.policy.batch_size_max() as usize) < line.due(ledger.clock)));
+            && ledger
+                .at_queue(self.live.queue)
+                .is_some_and(|at| at.deliveries != 0 || size < at.line.due(ledger.clock));
         let limited = self.policy.rate_limit.is_some();
-        !blocked && !run && !limited && !ledger.paused.contains(&self.live.queue)
+        !run && !limited && !ledger.is_blocked(self.live, job) && !ledger.is_paused(self.live.queue)
     }
 
     /// How long the next attempt has been overdue at the player's `at` without excuse, and the bound for that.
     fn late_ms(&self, ledger: &Ledger, at: u64) -> (u64, u64) {
-        let resumed = ledger.resumed_at.get(&self.live.queue).copied().unwrap_or(0);
+        let at_queue = ledger.at_queue(self.live.queue);
+        let resumed = at_queue.map_or(0, |at| at.resumed_at);
         // The last batch of a scheduled run waits for the one before it.
-        let turn = self.policy.schedule.as_ref().and_then(|_| ledger.delivered_at.get(&self.live.queue).copied());
-        let from = ledger.calm.at(self.latest()).max(self.live.waits_from).max(resumed).max(turn.unwrap_or(0));
+        let turn = at_queue.filter(|_| self.policy.schedule.is_some()).map_or(0, |at| at.delivered_at);
+        let from = ledger.calm.at(self.latest()).max(self.live.waits_from).max(resumed).max(turn);
         let batch = self.policy.batch.as_ref().and_then(|batch| batch.wait_ms).unwrap_or(0);
         (ledger.calm.between(from, at), batch + ledger.slack().late_ms)
     }
@@ -132,15 +134,15 @@ fn end_of(attempt: &Attempt) -> u64 {
 
 impl Backoff {
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
-        for lease in &it.jobs {
-            let Some(live) = seen.ledger.live.get(&lease.job) else {
+        for (lease, &job) in it.jobs.iter().zip(seen.jobs) {
+            let Some(live) = seen.ledger.live(job) else {
                 continue;
             };
             let Some(wait) = Wait::of(seen.ledger, live, it.clock) else {
                 continue;
             };
             never_early(seen, &wait, &lease.job, it.clock, notes);
-            if !wait.is_plain(seen.ledger, &lease.job) {
+            if !wait.is_plain(seen.ledger, job) {
                 continue;
             }
             if seen.ledger.calm.no_fault(seen.event.at) && !seen.ledger.processors.is_empty() {
@@ -150,23 +152,23 @@ impl Backoff {
             let by_the_queue = it.clock.saturating_sub(wait.latest());
             let (late, may) = wait.late_ms(seen.ledger, seen.event.at);
             if may < late.min(by_the_queue) {
-                self.tell(seen.ledger, &wait, &lease.job, (seen.event.at, seen.line), notes);
+                self.tell(seen.ledger, &wait, job, (seen.event.at, seen.line), notes);
             }
         }
     }
 
     /// The next attempt is overdue, or comes too late.
-    fn tell(&mut self, ledger: &Ledger, wait: &Wait<'_>, job: &str, (at, line): (u64, u64), notes: &mut Notes) {
-        if !self.told.insert((job.to_owned(), wait.live.attempts.len())) {
+    fn tell(&mut self, ledger: &Ledger, wait: &Wait<'_>, job: Job, (at, line): (u64, u64), notes: &mut Notes) {
+        if !self.told.insert((job, wait.live.attempts.len())) {
             return;
         }
+        let (job, queue) = (ledger.job_name(job), ledger.queue_name(wait.live.queue));
         let (late, may) = wait.late_ms(ledger, at);
         notes.exercised(NOT_LATE);
         let says = format!(
-            "delivery {} of {job} ({}) was due at clock {} at the latest, but at {at} it was {late} ms late, with no fault and \
+            "delivery {} of {job} ({queue}) was due at clock {} at the latest, but at {at} it was {late} ms late, with no fault and \
              a free slot; {may} ms are allowed",
             wait.deliveries + 1,
-            wait.live.queue,
             wait.latest(),
         );
         notes.broken(NOT_LATE, says, wait.live.lines_and(line));
@@ -176,8 +178,7 @@ impl Backoff {
         );
         if wait.is_capped() && !told_by_the_queue {
             let says = format!(
-                "the wait of {job} ({}) after attempt {} is capped and over at clock {}, but it went on for {late} ms",
-                wait.live.queue,
+                "the wait of {job} ({queue}) after attempt {} is capped and over at clock {}, but it went on for {late} ms",
                 wait.deliveries,
                 wait.latest(),
             );
@@ -188,7 +189,7 @@ impl Backoff {
     /// Retries that are due and have not come.
     fn overdue(&mut self, ledger: &Ledger, at: u64, line: u64, notes: &mut Notes) {
         let clock = ledger.clock;
-        for (job, live) in &ledger.live {
+        for (job, live) in ledger.all_live() {
             let Some(wait) = Wait::of(ledger, live, clock) else {
                 continue;
             };
@@ -215,7 +216,7 @@ fn never_early(seen: &Seen<'_>, wait: &Wait<'_>, job: &str, clock: u64, notes: &
         "attempt {} of {job} ({}) ended at clock {}, so the next was not to start before {earliest}, but it was granted at \
          {clock}, {} ms early",
         wait.deliveries,
-        wait.live.queue,
+        seen.ledger.queue_name(wait.live.queue),
         wait.ended,
         earliest - clock,
     );
@@ -227,10 +228,10 @@ fn settle(seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
     let Some(Then::RetryAt(due)) = it.then else {
         return;
     };
-    let Some(live) = seen.ledger.live.get(&it.job) else {
+    let Some(live) = seen.ledger.live(seen.named.job) else {
         return;
     };
-    let Some(policy) = seen.ledger.policy(&live.queue) else {
+    let Some(policy) = seen.ledger.policy(live.queue) else {
         return;
     };
     let Policed::Exponential(exponential) = &policy.backoff else {
@@ -248,7 +249,8 @@ fn settle(seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
         let says = format!(
             "after attempt {deliveries} of {} ({}) the queue waits {waits} ms, until clock {due}; the cap with its jitter \
              is {cap} ms",
-            it.job, live.queue,
+            it.job,
+            seen.ledger.queue_name(live.queue),
         );
         notes.broken(CAPPED, says, live.lines_and(seen.line));
     }

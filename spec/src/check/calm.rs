@@ -12,6 +12,9 @@ use std::collections::{BTreeSet, VecDeque};
 /// a checker then says too little, never too much.
 const TURNS_MAX: usize = 1 << 16;
 
+/// How many of the last are looked at before a search begins.
+const LATELY: usize = 8;
+
 /// The sum of calm time up to any moment, on the player's clock.
 #[derive(Debug, Default)]
 pub(super) struct Calm {
@@ -145,13 +148,20 @@ impl Calm {
     }
 
     fn sum(&self, at: u64) -> u64 {
-        let after = self.turns.partition_point(|turn| turn.at <= at);
+        let after = point(&self.turns, |turn| turn.at <= at);
         match after.checked_sub(1).and_then(|i| self.turns.get(i)) {
             Some(turn) if turn.calm => turn.sum_ms + (at - turn.at),
             Some(turn) => turn.sum_ms,
             None => self.turns.front().map_or(0, |turn| turn.sum_ms),
         }
     }
+}
+
+/// The place of the first that is not `early`; all before it are. Most questions are about what was lately, so the last
+/// few are looked at first.
+fn point<T>(sorted: &VecDeque<T>, early: impl Fn(&T) -> bool) -> usize {
+    let late = sorted.iter().rev().take(LATELY).take_while(|entry| !early(entry)).count();
+    if late < LATELY { sorted.len() - late } else { sorted.partition_point(early) }
 }
 
 #[cfg(test)]

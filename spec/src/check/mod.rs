@@ -5,6 +5,9 @@
 
 mod calm;
 mod ledger;
+mod named;
+mod number;
+mod print;
 mod slots;
 mod waiting;
 
@@ -24,9 +27,12 @@ mod timeout;
 use std::io::BufRead;
 
 use crate::causes::Causes;
-use crate::history::{self, Event, Header};
+use crate::clause::Place;
+use crate::history::{self, Event, Header, What};
 use crate::verdict::{Notes, Verdict};
-use ledger::Ledger;
+use ledger::{Asked, Ledger};
+use named::Named;
+use number::Job;
 
 /// One line of the history together with all that the lines before it have said. The ledger stands as it was *before*
 /// this event.
@@ -34,6 +40,12 @@ struct Seen<'a> {
     /// The line's number in the history.
     line: u64,
     event: &'a Event,
+    /// What the event names.
+    named: Named,
+    /// The jobs of its list, in the list's order.
+    jobs: &'a [Job],
+    /// What a reply answers.
+    asked: Option<&'a Asked>,
     ledger: &'a Ledger,
 }
 
@@ -51,13 +63,14 @@ pub struct Checker {
     ledger: Ledger,
     families: Vec<Box<dyn Family>>,
     notes: Notes,
-    needs_unmet: Vec<&'static str>,
+    needs_unmet: Vec<Place>,
+    /// The jobs of the event at hand, kept for its room.
+    jobs: Vec<Job>,
 }
 
 impl Checker {
     /// Checkers for a history with this header.
     pub fn new(header: &Header) -> Self {
-        let unmet = |clause: &&crate::clause::Clause| !header.can_judge(clause);
         Self {
             ledger: Ledger::new(header.clone()),
             families: vec![
@@ -75,18 +88,24 @@ impl Checker {
                 Box::new(notify::Notify::default()),
             ],
             notes: Notes::default(),
-            needs_unmet: crate::clause::CLAUSES.iter().filter(unmet).map(|clause| clause.id).collect(),
+            needs_unmet: Place::all().filter(|place| !header.can_judge(place.clause())).collect(),
+            jobs: Vec::new(),
         }
     }
 
     /// Reads the event at `line`.
     pub fn see(&mut self, line: u64, event: &Event) {
         self.ledger.pass(event.at);
-        let seen = Seen { line, event, ledger: &self.ledger };
+        let named = Named::of(&event.what, &mut self.ledger.known, &mut self.jobs);
+        let asked = match &event.what {
+            What::Reply(it) => self.ledger.asked(it.op),
+            _ => None,
+        };
+        let seen = Seen { line, event, named, jobs: &self.jobs, asked, ledger: &self.ledger };
         for family in &mut self.families {
             family.see(&seen, &mut self.notes);
         }
-        self.ledger.apply(line, event);
+        self.ledger.apply(line, event, named, &self.jobs);
     }
 
     /// How often jobs were delivered again so far, by cause; `None` where the player could not see enough to tell.

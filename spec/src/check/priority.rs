@@ -7,14 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::{Ledger, Live};
+use super::number::{Job, Queue};
 use super::rate::Window;
 use super::{Family, Seen};
+use crate::clause::Place;
 use crate::history::{Granted, What};
 use crate::queues::{AGING_MS, Policy};
 use crate::verdict::Notes;
 
-const ORDER: &str = "priority/order";
-const AGING: &str = "priority/aging";
+const ORDER: Place = Place::of("priority/order");
+const AGING: Place = Place::of("priority/aging");
 
 /// How many jobs that were tried before are passed over in search of one that was not.
 const HEADS_MAX: usize = 64;
@@ -22,9 +24,9 @@ const HEADS_MAX: usize = 64;
 #[derive(Default)]
 pub(super) struct Priority {
     /// The newest starts of each limited queue.
-    windows: BTreeMap<String, Window>,
+    windows: BTreeMap<Queue, Window>,
     /// Per queue the job that was last told to have been passed over.
-    told: BTreeMap<String, String>,
+    told: BTreeMap<Queue, Job>,
 }
 
 impl Family for Priority {
@@ -32,13 +34,13 @@ impl Family for Priority {
         let What::Granted(it) = &seen.event.what else {
             return;
         };
-        let Some(policy) = seen.ledger.policy(&it.queue) else {
+        let Some(policy) = seen.ledger.policy(seen.named.queue) else {
             return;
         };
         self.judge_queues(seen, it, policy, notes);
         self.judge_within(seen, it, policy, notes);
         if let Some(limit) = &policy.rate_limit {
-            let window = self.windows.entry(it.queue.clone()).or_default();
+            let window = self.windows.entry(seen.named.queue).or_default();
             for _ in &it.jobs {
                 window.add(limit, it.clock, seen.line);
             }
@@ -49,8 +51,8 @@ impl Family for Priority {
 /// A job as it stands in the comparison.
 #[derive(Clone, Copy)]
 struct Contender<'a> {
-    queue: &'a str,
-    job: &'a str,
+    queue: Queue,
+    job: Job,
     live: &'a Live,
     base: crate::queues::Priority,
     level: u64,
@@ -60,12 +62,12 @@ impl Priority {
     /// At most one breach is told per grant: the one by the highest level.
     fn judge_queues(&mut self, seen: &Seen<'_>, it: &Granted, policy: &Policy, notes: &mut Notes) {
         let ledger = seen.ledger;
-        let Some(granted) = granted_head(ledger, it, policy) else {
+        let Some(granted) = granted_head(seen, it, policy) else {
             return;
         };
         let mut passed_over: Option<Contender<'_>> = None;
         let (mut contested, mut higher_base) = (false, false);
-        for (queue, other) in ledger.queues().iter().filter(|(queue, _)| *queue != it.queue) {
+        for (queue, other) in ledger.queues().filter(|(queue, _)| *queue != seen.named.queue) {
             let Some(head) = self.deliverable_head(ledger, queue, other, it.clock) else {
                 continue;
             };
@@ -90,29 +92,32 @@ impl Priority {
     /// for each other: with batches, jobs that were tried before are passed over.
     fn judge_within(&mut self, seen: &Seen<'_>, it: &Granted, policy: &Policy, notes: &mut Notes) {
         let ledger = seen.ledger;
-        if ledger.repeats_batch(it) {
+        if ledger.repeats_batch(seen.named.batch, seen.jobs) {
             return;
         }
-        let granted: BTreeSet<&str> = it.jobs.iter().map(|lease| lease.job.as_str()).collect();
+        let granted: BTreeSet<Job> = seen.jobs.iter().copied().collect();
         // A job that may not be delivered at all is no matter of order.
         let may = |live: &Live| live.leased().is_none() && live.ready_clock <= it.clock;
-        let lives = it.jobs.iter().filter_map(|lease| Some((lease, ledger.live.get(&lease.job)?)));
+        let leases = it.jobs.iter().zip(seen.jobs);
+        let lives = leases.filter_map(|(lease, &job)| Some((lease, ledger.live(job)?)));
         let Some((lease, newest)) = lives.filter(|(_, live)| may(live)).max_by_key(|(_, live)| live.ready_clock) else {
             return;
         };
-        let Some(line) = ledger.line(&it.queue) else {
+        let Some(line) = ledger.line(seen.named.queue) else {
             return;
         };
-        let heads = line.jobs().take(granted.len() + HEADS_MAX);
         let error_ms = ledger.slack().clock_error_ms;
+        let heads = line.jobs().take(granted.len() + HEADS_MAX);
+        let heads = heads.take_while(|(due, _)| due + error_ms < newest.ready_clock);
         let left = heads.filter(|(_, job)| !granted.contains(job)).find_map(|(due, job)| {
-            let live = ledger.live.get(job)?;
+            let live = ledger.live(job)?;
             let ordered = policy.batch.is_none() || live.attempts.is_empty();
             let passed_over = due + ledger.unsure_ms(live) + error_ms < newest.ready_clock;
             (ordered && passed_over).then_some((due, job, live))
         });
         let Some((due, job, live)) = left else { return };
-        if self.is_news(&it.queue, job) {
+        if self.is_news(seen.named.queue, job) {
+            let job = ledger.job_name(job);
             let says = format!(
                 "{} of {} waits since clock {}, {job} since clock {due}, but {} was delivered first",
                 lease.job, it.queue, newest.ready_clock, lease.job
@@ -127,8 +132,8 @@ impl Priority {
     }
 
     /// Whether `job` was not told yet to be passed over: a job that nobody takes is one breach, not one per grant.
-    fn is_news(&mut self, queue: &str, job: &str) -> bool {
-        self.told.insert(queue.to_owned(), job.to_owned()).is_none_or(|before| before != job)
+    fn is_news(&mut self, queue: Queue, job: Job) -> bool {
+        self.told.insert(queue, job).is_none_or(|before| before != job)
     }
 
     /// The longest waiting job of `queue`, if the queue could surely deliver at `clock`. Its level is the least it may
@@ -136,17 +141,17 @@ impl Priority {
     fn deliverable_head<'a>(
         &self,
         ledger: &'a Ledger,
-        queue: &'a str,
+        queue: Queue,
         policy: &'a Policy,
         clock: u64,
     ) -> Option<Contender<'a>> {
         let surely = clock.saturating_sub(ledger.slack().clock_error_ms);
-        if ledger.paused.contains(queue) {
+        if ledger.is_paused(queue) {
             return None;
         }
         let (due, job, live) = ledger.surely_due(queue, surely).next()?;
         if let Some(limit) = &policy.rate_limit {
-            let room = self.windows.get(queue).is_none_or(|window| window.has_room(limit, surely));
+            let room = self.windows.get(&queue).is_none_or(|window| window.has_room(limit, surely));
             (room && policy.batch.is_none()).then_some(())?;
         }
         if let Some((batch, wait_ms)) = policy.batch.as_ref().and_then(|batch| Some((batch, batch.wait_ms?))) {
@@ -158,12 +163,13 @@ impl Priority {
 }
 
 /// The longest waiting job of the grant, with the highest level that it may have by the clock's error.
-fn granted_head<'a>(ledger: &'a Ledger, it: &'a Granted, policy: &Policy) -> Option<Contender<'a>> {
-    let lives = it.jobs.iter().filter_map(|lease| Some((lease, ledger.live.get(&lease.job)?)));
-    let (lease, live) = lives.min_by_key(|(_, live)| live.ready_clock)?;
+fn granted_head<'a>(seen: &Seen<'a>, it: &Granted, policy: &Policy) -> Option<Contender<'a>> {
+    let ledger = seen.ledger;
+    let lives = seen.jobs.iter().filter_map(|&job| Some((job, ledger.live(job)?)));
+    let (job, live) = lives.min_by_key(|(_, live)| live.ready_clock)?;
     let waited_ms = (it.clock + ledger.slack().clock_error_ms).saturating_sub(live.ready_clock);
     let level = policy.priority.level_after(waited_ms);
-    Some(Contender { queue: &it.queue, job: &lease.job, live, base: policy.priority, level })
+    Some(Contender { queue: seen.named.queue, job, live, base: policy.priority, level })
 }
 
 /// A higher level was passed over: for want of aging, if its queue's own priority is the lower one.
@@ -173,13 +179,13 @@ fn tell(seen: &Seen<'_>, it: &Granted, granted: &Contender<'_>, head: &Contender
     let says = format!(
         "{} of {} (level {} after {} ms) was delivered at clock {} while {} of {} (level {} after {} ms; one level up \
          every {AGING_MS} ms) was deliverable",
-        granted.job,
-        granted.queue,
+        seen.ledger.job_name(granted.job),
+        seen.ledger.queue_name(granted.queue),
         granted.level,
         waited(granted),
         it.clock,
-        head.job,
-        head.queue,
+        seen.ledger.job_name(head.job),
+        seen.ledger.queue_name(head.queue),
         head.level,
         waited(head),
     );

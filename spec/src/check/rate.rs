@@ -6,21 +6,23 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::ledger::Ledger;
+use super::number::Queue;
 use super::{Family, Seen};
+use crate::clause::Place;
 use crate::history::{Granted, What};
 use crate::queues::{Policy, RateLimit};
 use crate::verdict::Notes;
 
-const CEILING: &str = "rate/ceiling";
-const USED: &str = "rate/used";
+const CEILING: Place = Place::of("rate/ceiling");
+const USED: Place = Place::of("rate/used");
 
 /// A stretch of backlog is judged after so many windows, so that a lull within a long one is not averaged away.
 const STRETCH_WINDOWS_MAX: u64 = 20;
 
 #[derive(Default)]
 pub(super) struct Rate {
-    windows: BTreeMap<String, Window>,
-    stretches: BTreeMap<String, Stretch>,
+    windows: BTreeMap<Queue, Window>,
+    stretches: BTreeMap<Queue, Stretch>,
     /// The player's time of the last event.
     at: u64,
     line: u64,
@@ -44,16 +46,16 @@ impl Family for Rate {
 
 impl Rate {
     fn start(&mut self, seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
-        let policy = seen.ledger.policy(&it.queue);
+        let policy = seen.ledger.policy(seen.named.queue);
         let Some(limit) = policy.and_then(|policy| policy.rate_limit.as_ref()) else {
             return;
         };
         let slack = slack_ms(seen.ledger);
-        let window = self.windows.entry(it.queue.clone()).or_default();
+        let window = self.windows.entry(seen.named.queue).or_default();
         for lease in &it.jobs {
             window.judge(&it.queue, limit, slack, Start { clock: it.clock, line: seen.line }, &lease.job, notes);
             window.add(limit, it.clock, seen.line);
-            if let Some(stretch) = self.stretches.get_mut(&it.queue) {
+            if let Some(stretch) = self.stretches.get_mut(&seen.named.queue) {
                 stretch.starts += 1;
             }
         }
@@ -66,18 +68,18 @@ impl Rate {
         if seen.event.at == self.at {
             return; // What lasts no time interrupts nothing.
         }
-        for (queue, policy) in ledger.queues().iter() {
+        for (queue, policy) in ledger.queues() {
             let Some(limit) = &policy.rate_limit else {
                 continue;
             };
             if self.line != 0 && ledger.calm.now(self.at) && has_backlog(ledger, queue, policy) {
                 let begin = Stretch::begin(self.at, self.line, false);
-                let stretch = self.stretches.entry(queue.to_owned()).or_insert(begin);
+                let stretch = self.stretches.entry(queue).or_insert(begin);
                 (stretch.to, stretch.last) = (seen.event.at, seen.line);
                 if limit.per_ms.saturating_mul(STRETCH_WINDOWS_MAX) <= stretch.to - stretch.from {
                     let told = self.end_stretch(ledger, queue, policy, notes);
                     let next = Stretch::begin(seen.event.at, seen.line, told);
-                    self.stretches.insert(queue.to_owned(), next);
+                    self.stretches.insert(queue, next);
                 }
             } else {
                 self.end_stretch(ledger, queue, policy, notes);
@@ -86,20 +88,20 @@ impl Rate {
     }
 
     fn end_stretches(&mut self, ledger: &Ledger, notes: &mut Notes) {
-        for (queue, policy) in ledger.queues().iter() {
+        for (queue, policy) in ledger.queues() {
             self.end_stretch(ledger, queue, policy, notes);
         }
     }
 
     /// Whether a breach was told of the stretch that ends.
-    fn end_stretch(&mut self, ledger: &Ledger, queue: &str, policy: &Policy, notes: &mut Notes) -> bool {
-        let Some(stretch) = self.stretches.remove(queue) else {
+    fn end_stretch(&mut self, ledger: &Ledger, queue: Queue, policy: &Policy, notes: &mut Notes) -> bool {
+        let Some(stretch) = self.stretches.remove(&queue) else {
             return false;
         };
         let Some(limit) = &policy.rate_limit else {
             return false;
         };
-        stretch.judge(ledger, queue, limit, policy.batch_size_max(), notes)
+        stretch.judge(ledger, ledger.queue_name(queue), limit, policy.batch_size_max(), notes)
     }
 }
 
@@ -111,10 +113,10 @@ fn slack_ms(ledger: &Ledger) -> u64 {
 
 /// Whether the next delivery waits for nothing but its allowance. With batches that is sure only of a full one; on a
 /// schedule it never is.
-fn has_backlog(ledger: &Ledger, queue: &str, policy: &Policy) -> bool {
+fn has_backlog(ledger: &Ledger, queue: Queue, policy: &Policy) -> bool {
     let waiting = ledger.count_due(queue, ledger.clock);
     let enough = policy.batch_size_max() as usize <= waiting;
-    enough && policy.schedule.is_none() && !ledger.paused.contains(queue)
+    enough && policy.schedule.is_none() && !ledger.is_paused(queue)
 }
 
 /// One job that was started.

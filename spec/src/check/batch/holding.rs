@@ -4,30 +4,29 @@
 //! the queue says it granted.
 
 use super::super::Seen;
+use crate::clause::Place;
 use crate::history::{Granted, What};
 use crate::queues::Policy;
 use crate::verdict::Notes;
 
-const SIZE: &str = "batch/size";
-const NOT_EMPTY: &str = "batch/not-empty";
-const ONE_QUEUE: &str = "batch/one-queue";
+const SIZE: Place = Place::of("batch/size");
+const NOT_EMPTY: Place = Place::of("batch/not-empty");
+const ONE_QUEUE: Place = Place::of("batch/one-queue");
 
 pub(super) fn see(seen: &Seen<'_>, notes: &mut Notes) {
     match &seen.event.what {
         What::Granted(it) => {
-            if let Some(policy) = seen.ledger.policy(&it.queue) {
+            if let Some(policy) = seen.ledger.policy(seen.named.queue) {
                 judge_size(seen.line, it, policy, notes);
             }
-            let jobs = it.jobs.iter().map(|lease| lease.job.as_str()).collect();
-            judge_one_queue(seen, &it.queue, &format!("delivery {}", it.delivery), jobs, notes);
+            judge_one_queue(seen, &it.queue, || format!("delivery {}", it.delivery), notes);
         }
         What::Started(it) => {
-            let what = format!("what a handler was handed by {}", it.processor);
+            let what = || format!("what a handler was handed by {}", it.processor);
             if it.jobs.is_empty() {
-                notes.broken(NOT_EMPTY, format!("{what} of {} holds no job at all", it.queue), vec![seen.line]);
+                notes.broken(NOT_EMPTY, format!("{} of {} holds no job at all", what(), it.queue), vec![seen.line]);
             }
-            let jobs = it.jobs.iter().map(|given| given.job.as_str()).collect();
-            judge_one_queue(seen, &it.queue, &what, jobs, notes);
+            judge_one_queue(seen, &it.queue, what, notes);
         }
         _ => {}
     }
@@ -54,17 +53,18 @@ fn judge_size(line: u64, it: &Granted, policy: &Policy, notes: &mut Notes) {
     }
 }
 
-/// `what` holds `jobs` and is of `queue`.
-fn judge_one_queue(seen: &Seen<'_>, queue: &str, what: &str, jobs: Vec<&str>, notes: &mut Notes) {
-    if 1 < jobs.len() {
+/// `what` holds the jobs of the event and is of `queue`.
+fn judge_one_queue(seen: &Seen<'_>, queue: &str, what: impl Fn() -> String, notes: &mut Notes) {
+    if 1 < seen.jobs.len() {
         notes.exercised(ONE_QUEUE);
     }
-    let mut strangers = jobs.into_iter().filter_map(|job| {
-        let live = seen.ledger.live.get(job)?;
-        (live.queue != queue).then_some((job, live))
+    let mut strangers = seen.jobs.iter().filter_map(|&job| {
+        let live = seen.ledger.live(job)?;
+        (live.queue != seen.named.queue).then_some((job, live))
     });
     if let Some((job, live)) = strangers.next() {
-        let says = format!("{what} of {queue} holds {job}, a job of {}", live.queue);
+        let (job, theirs) = (seen.ledger.job_name(job), seen.ledger.queue_name(live.queue));
+        let says = format!("{} of {queue} holds {job}, a job of {theirs}", what());
         notes.exercised(ONE_QUEUE);
         notes.broken(ONE_QUEUE, says, live.lines_and(seen.line));
     }

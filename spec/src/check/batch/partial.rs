@@ -2,21 +2,22 @@
 //!
 //! The handler's word on each job (`finished`) is compared with how the queue settled it, and with what it grants later.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::super::Seen;
 use super::super::ledger::Live;
+use super::super::number::Job;
+use super::super::print::Table;
+use crate::clause::Place;
 use crate::history::{AttemptOutcome, Ended, Finished, Granted, Settled, Then, What};
 use crate::verdict::Notes;
 
-const PARTIAL: &str = "batch/partial";
+const PARTIAL: Place = Place::of("batch/partial");
 
 #[derive(Default)]
 pub(super) struct Partial {
     /// Jobs that their handler completed beside others that it did not, until the queue has settled them.
-    said: BTreeMap<String, Said>,
+    said: Table<Job, Said>,
     /// Of those, the ones that the queue has settled as completed, with the lines that say so.
-    done: BTreeMap<String, [u64; 2]>,
+    done: Table<Job, [u64; 2]>,
 }
 
 /// The handler completed one job of a delivery, and others not.
@@ -32,35 +33,33 @@ impl Partial {
             What::Finished(it) => self.finish(seen, it, notes),
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
             What::Granted(it) => self.grant(seen, it, notes),
-            What::Cancelled(it) => drop(self.said.remove(&it.job)),
+            What::Cancelled(_) => drop(self.said.remove(seen.named.job)),
             _ => {}
         }
     }
 
     fn finish(&mut self, seen: &Seen<'_>, it: &Finished, notes: &mut Notes) {
-        let (completed, others): (Vec<&Ended>, Vec<&Ended>) =
-            it.jobs.iter().partition(|ended| ended.outcome == AttemptOutcome::Completed);
-        if completed.is_empty() || others.is_empty() {
+        let completed = |ended: &Ended| ended.outcome == AttemptOutcome::Completed;
+        if !it.jobs.iter().any(completed) || it.jobs.iter().all(completed) {
             return;
         }
         notes.exercised(PARTIAL);
-        let leased = |ended: &&Ended| {
-            let attempt = seen.ledger.live.get(&ended.job).and_then(Live::leased);
-            attempt.is_some_and(|attempt| attempt.number == ended.attempt)
-        };
-        for ended in completed.into_iter().filter(leased) {
-            self.said.insert(ended.job.clone(), Said { attempt: ended.attempt, line: seen.line });
+        for (ended, &job) in it.jobs.iter().zip(seen.jobs).filter(|(ended, _)| completed(ended)) {
+            let attempt = seen.ledger.live(job).and_then(Live::leased);
+            if attempt.is_some_and(|attempt| attempt.number == ended.attempt) {
+                self.said.insert(job, Said { attempt: ended.attempt, line: seen.line });
+            }
         }
     }
 
     fn settle(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
-        let Some(said) = self.said.get(&it.job).copied().filter(|said| said.attempt == it.attempt) else {
+        let Some(said) = self.said.get(seen.named.job).copied().filter(|said| said.attempt == it.attempt) else {
             return;
         };
-        self.said.remove(&it.job);
+        self.said.remove(seen.named.job);
         match (it.outcome, it.then) {
             (AttemptOutcome::Completed, Some(Then::Completed)) => {
-                self.done.insert(it.job.clone(), [said.line, seen.line]);
+                self.done.insert(seen.named.job, [said.line, seen.line]);
             }
             // The answer never came, or came for a job that nobody wants any more.
             (AttemptOutcome::Lost | AttemptOutcome::Cancelled, _) => {}
@@ -76,9 +75,10 @@ impl Partial {
     }
 
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
-        let again: BTreeSet<&str> = it.jobs.iter().map(|lease| lease.job.as_str()).collect();
-        for job in again {
+        let again = seen.jobs.iter().copied().filter(|job| self.done.contains(*job)).collect();
+        for job in seen.ledger.known.jobs.in_order(again) {
             if let Some([said, settled]) = self.done.remove(job) {
+                let job = seen.ledger.job_name(job);
                 let says = format!(
                     "{job} was completed while others of its batch failed, and is delivered again in {}",
                     it.delivery

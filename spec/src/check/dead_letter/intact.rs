@@ -2,15 +2,16 @@
 
 use super::spent::{Dead, Spent};
 use crate::check::Seen;
+use crate::clause::Place;
 use crate::history::{DeadAttempt, DeadLetter, DeadLetters};
 use crate::verdict::Notes;
 
-const INTACT: &str = "dead-letter/intact";
+const INTACT: Place = Place::of("dead-letter/intact");
 
 /// Compares the entries of a read with what is known of them.
 pub(super) fn see(seen: &Seen<'_>, read: &DeadLetters, spent: &mut Spent, notes: &mut Notes) {
-    for entry in &read.entries {
-        let Some(dead) = spent.get_mut(&entry.job) else {
+    for (entry, &job) in read.entries.iter().zip(seen.jobs) {
+        let Some(dead) = spent.get_mut(job) else {
             continue;
         };
         notes.exercised(INTACT);
@@ -33,7 +34,7 @@ fn time_error_ms(seen: &Seen<'_>) -> u64 {
 
 /// In what `entry` differs from what is known, if it does. Times may differ by `error_ms`.
 fn difference(entry: &DeadLetter, dead: &Dead, error_ms: u64) -> Option<String> {
-    if entry.payload != dead.payload {
+    if *entry.payload != *dead.payload {
         return Some(format!("has the payload {}, not {}", entry.payload, dead.payload));
     }
     let attempts = entry.attempts.as_ref().and_then(|kept| attempts_differ(kept, dead, error_ms));
@@ -48,7 +49,7 @@ fn attempts_differ(kept: &[DeadAttempt], dead: &Dead, error_ms: u64) -> Option<S
         if kept.attempt != had.number {
             return Some(format!("tells of attempt {} in place of {}", kept.attempt, had.number));
         }
-        if had.error.as_ref().is_some_and(|error| *error != kept.error) {
+        if had.error.as_ref().is_some_and(|error| **error != *kept.error) {
             let error = had.error.as_deref().unwrap_or_default();
             return Some(format!(
                 "says that attempt {} failed with {:?}, but it was {error:?}",
@@ -67,6 +68,6 @@ fn attempts_differ(kept: &[DeadAttempt], dead: &Dead, error_ms: u64) -> Option<S
 }
 
 fn last_error_differs(kept: &str, dead: &Dead) -> Option<String> {
-    let last = dead.attempts.last().and_then(|attempt| attempt.error.as_ref())?;
+    let last = dead.attempts.last().and_then(|attempt| attempt.error.as_deref())?;
     (kept != last).then(|| format!("has the error {kept:?}, but the last was {last:?}"))
 }

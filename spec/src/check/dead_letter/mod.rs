@@ -25,7 +25,7 @@ impl Family for DeadLetter {
         self.spent.see(seen, notes);
     }
 
-    fn finish(&mut self, _ledger: &Ledger, notes: &mut Notes) {
-        self.redrive.finish(notes);
+    fn finish(&mut self, ledger: &Ledger, notes: &mut Notes) {
+        self.redrive.finish(ledger, notes);
     }
 }

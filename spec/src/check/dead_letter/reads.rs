@@ -8,21 +8,24 @@ use std::collections::BTreeSet;
 use super::intact;
 use super::spent::Spent;
 use crate::check::Seen;
-use crate::history::{DeadLetter, DeadLetters, What};
+use crate::check::number::{Job, Queue};
+use crate::clause::Place;
+use crate::history::{DeadLetters, What};
+use crate::queues::Policy;
 use crate::verdict::Notes;
 
-const EXACTLY: &str = "dead-letter/exactly";
-const NONE: &str = "dead-letter/none";
-const REDRIVE: &str = "dead-letter/redrive";
+const EXACTLY: Place = Place::of("dead-letter/exactly");
+const NONE: Place = Place::of("dead-letter/none");
+const REDRIVE: Place = Place::of("dead-letter/redrive");
 
 #[derive(Default)]
 pub(super) struct Reads {
     /// The line and time of the last `drained`: what was dead before it is surely dead in a read asked for after it.
     drained: Option<(u64, u64)>,
     /// Queues that have given deliveries, so that jobs of theirs could have gone astray.
-    used: BTreeSet<String>,
+    used: BTreeSet<Queue>,
     /// Entries that should not be there and have been told of, with the clause.
-    told: BTreeSet<(&'static str, String, String)>,
+    told: BTreeSet<(Place, String, Job)>,
 }
 
 impl Reads {
@@ -34,29 +37,29 @@ impl Reads {
                 intact::see(seen, it, spent, notes);
             }
             What::Drained(_) => self.drained = Some((seen.line, seen.event.at)),
-            What::Granted(it) if !self.used.contains(&it.queue) => {
-                self.used.insert(it.queue.clone());
-            }
+            What::Granted(_) => drop(self.used.insert(seen.named.queue)),
             _ => {}
         }
     }
 
     fn missing(&self, seen: &Seen<'_>, read: &DeadLetters, spent: &mut Spent, notes: &mut Notes) {
-        let held: BTreeSet<&str> = read.entries.iter().map(|entry| entry.job.as_str()).collect();
-        for (job, dead) in spent.belonging(&read.dead_letter_queue) {
+        let held: BTreeSet<Job> = seen.jobs.iter().copied().collect();
+        for job in seen.ledger.known.jobs.in_order(spent.belonging(&read.dead_letter_queue)) {
+            let Some(dead) = spent.get_mut(job) else { continue };
             if !self.was_dead(dead.at, dead.lines.last().copied(), read.asked_at) {
                 continue;
             }
             notes.exercised(EXACTLY);
-            if held.contains(job.as_str()) || !dead.told.insert(EXACTLY) {
+            if held.contains(&job) || !dead.told.insert(EXACTLY) {
                 continue;
             }
             let word = if dead.by_word { "a dead letter" } else { "no dead letter" };
             let says = format!(
-                "the last of {} attempts of {job} ({}) ended at {}, but it is not in {} as read at {}; the queue called \
+                "the last of {} attempts of {} ({}) ended at {}, but it is not in {} as read at {}; the queue called \
                  it {word}",
                 dead.attempts.len(),
-                dead.queue,
+                seen.ledger.job_name(job),
+                seen.ledger.queue_name(dead.queue),
                 dead.at,
                 read.dead_letter_queue,
                 seen.event.at,
@@ -75,61 +78,60 @@ impl Reads {
     }
 
     fn superfluous(&mut self, seen: &Seen<'_>, read: &DeadLetters, spent: &Spent, notes: &mut Notes) {
-        let queue = seen.ledger.queues().with_dead_letter_queue(&read.dead_letter_queue);
-        if queue.is_some_and(|(queue, _)| self.used.contains(queue)) || !read.entries.is_empty() {
+        let here = |policy: &Policy| policy.dead_letter_queue.as_ref() == Some(&read.dead_letter_queue);
+        let queue = seen.ledger.queues().find(|(_, policy)| here(policy));
+        if queue.is_some_and(|(queue, _)| self.used.contains(&queue)) || !read.entries.is_empty() {
             notes.exercised(NONE);
         }
         let mut once = BTreeSet::new();
-        for entry in &read.entries {
-            if !once.insert(&entry.job) {
+        for (entry, &job) in read.entries.iter().zip(seen.jobs) {
+            if !once.insert(job) {
                 let says = format!("{} is in {} twice", entry.job, read.dead_letter_queue);
-                self.tell(EXACTLY, entry, read, says, vec![seen.line], notes);
+                self.tell(EXACTLY, job, read, says, vec![seen.line], notes);
                 continue;
             }
-            if let Some((clause, says, mut lines)) = stray(seen, read, spent, &entry.job) {
+            if let Some((clause, says, mut lines)) = stray(seen, read, spent, job, &entry.job) {
                 lines.push(seen.line);
-                self.tell(clause, entry, read, says, lines, notes);
+                self.tell(clause, job, read, says, lines, notes);
             }
         }
     }
 
-    fn tell(
-        &mut self,
-        clause: &'static str,
-        entry: &DeadLetter,
-        read: &DeadLetters,
-        says: String,
-        lines: Vec<u64>,
-        notes: &mut Notes,
-    ) {
-        if self.told.insert((clause, read.dead_letter_queue.clone(), entry.job.clone())) {
+    fn tell(&mut self, clause: Place, job: Job, read: &DeadLetters, says: String, lines: Vec<u64>, notes: &mut Notes) {
+        if self.told.insert((clause, read.dead_letter_queue.clone(), job)) {
             notes.broken(clause, says, lines);
         }
     }
 }
 
 /// Why `job` should not be where it was read, if so: the clause that it breaks, the reason and the lines before.
-fn stray(seen: &Seen<'_>, read: &DeadLetters, spent: &Spent, job: &str) -> Option<(&'static str, String, Vec<u64>)> {
+fn stray(
+    seen: &Seen<'_>,
+    read: &DeadLetters,
+    spent: &Spent,
+    number: Job,
+    job: &str,
+) -> Option<(Place, String, Vec<u64>)> {
     let here = &read.dead_letter_queue;
-    if let Some(dead) = spent.get(job) {
-        let lines = dead.lines.clone();
+    if let Some(dead) = spent.get(number) {
+        let (queue, lines) = (seen.ledger.queue_name(dead.queue), dead.lines.clone());
         if dead.dead_letter_queue.as_ref() != Some(here) {
-            return Some((NONE, format!("{job} of the queue {} is in {here}", dead.queue), lines));
+            return Some((NONE, format!("{job} of the queue {queue} is in {here}"), lines));
         }
         let had = dead.attempts.len();
-        let says = || format!("{job} ({}) is in {here} after {had} attempts, with some left", dead.queue);
+        let says = || format!("{job} ({queue}) is in {here} after {had} attempts, with some left");
         return (!dead.by_promise).then(|| (NONE, says(), lines));
     }
-    if let Some(gone) = spent.gone(job) {
+    if let Some(gone) = spent.gone(number) {
         let (clause, what) = if gone.redriven { (REDRIVE, "put back into its queue") } else { (NONE, "dropped") };
         let says = || format!("{job} was {what} at {}, but is in {here} as asked for at {}", gone.at, read.asked_at);
         return (gone.at < read.asked_at).then(|| (clause, says(), vec![gone.line]));
     }
-    if let Some(live) = seen.ledger.live.get(job) {
-        let says = format!("{job} ({}) is in {here}, but has not ended", live.queue);
+    if let Some(live) = seen.ledger.live(number) {
+        let says = format!("{job} ({}) is in {here}, but has not ended", seen.ledger.queue_name(live.queue));
         return Some((NONE, says, live.lines_and(seen.line)[..].split_last()?.1.to_vec()));
     }
-    let Some(end) = seen.ledger.ended.get(job) else {
+    let Some(end) = seen.ledger.ended(number) else {
         return Some((NONE, format!("{job} is in {here}, but no such job was accepted"), Vec::new()));
     };
     let says = format!("{job} is in {here}, but had {} at clock {}", end.how.words(), end.clock);

@@ -3,19 +3,20 @@
 //! A redrive whose reply was lost may have done so or not. That a redriven job is out of its dead letter queue is judged
 //! where those are read.
 
-use std::collections::BTreeMap;
-
 use super::spent::Spent;
 use crate::check::Seen;
-use crate::check::ledger::EndHow;
+use crate::check::ledger::{EndHow, Ledger, Question};
+use crate::check::number::Job;
+use crate::check::print::Table;
+use crate::clause::Place;
 use crate::history::{Lease, Redriven, Reply, Settled, Then, Told, What};
 use crate::verdict::Notes;
 
-const REDRIVE: &str = "dead-letter/redrive";
+const REDRIVE: Place = Place::of("dead-letter/redrive");
 
 #[derive(Default)]
 pub(super) struct Redrives {
-    jobs: BTreeMap<String, Account>,
+    jobs: Table<Job, Account>,
 }
 
 /// The redrives of one job.
@@ -36,27 +37,29 @@ struct Account {
 impl Redrives {
     pub(super) fn see(&mut self, seen: &Seen<'_>, spent: &Spent, notes: &mut Notes) {
         match &seen.event.what {
-            What::Redrive(it) => {
-                let account = self.jobs.entry(it.job.clone()).or_default();
+            What::Redrive(_) => {
+                let account = self.jobs.at(seen.named.job);
                 account.asked += 1;
                 account.lines.push(seen.line);
             }
             What::Reply(it) => self.answer(seen, it, notes),
             What::Redriven(it) => self.redrive(seen, it, spent, notes),
             What::Granted(it) => {
-                for lease in &it.jobs {
-                    self.grant(seen, lease, notes);
+                for (lease, &job) in it.jobs.iter().zip(seen.jobs) {
+                    self.grant(seen, lease, job, notes);
                 }
             }
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
-            What::Drained(_) => self.finish(notes),
+            What::Drained(_) => self.finish(seen.ledger, notes),
             _ => {}
         }
     }
 
     /// Every acknowledged redrive must have been done by now.
-    pub(super) fn finish(&mut self, notes: &mut Notes) {
-        for (job, account) in &mut self.jobs {
+    pub(super) fn finish(&mut self, ledger: &Ledger, notes: &mut Notes) {
+        for job in ledger.known.jobs.in_order(self.jobs.keys()) {
+            let Some(account) = self.jobs.get_mut(job) else { continue };
+            let job = ledger.job_name(job);
             if account.done < account.acknowledged {
                 let (acknowledged, done) = (account.acknowledged, account.done);
                 account.tell(
@@ -69,10 +72,13 @@ impl Redrives {
     }
 
     fn answer(&mut self, seen: &Seen<'_>, reply: &Reply, notes: &mut Notes) {
-        let Some((_, What::Redrive(it))) = seen.ledger.open_ops.get(&reply.op) else {
+        let Some(asked) = seen.asked else {
             return;
         };
-        let Some(account) = self.jobs.get_mut(&it.job) else {
+        let Question::Redrive = asked.what else {
+            return;
+        };
+        let Some(account) = self.jobs.get_mut(asked.named.job) else {
             return;
         };
         account.lines.push(seen.line);
@@ -84,31 +90,31 @@ impl Redrives {
             Told::Refused => account.asked -= 1,
             Told::Unknown => {}
         }
-        account.judge_excess(&it.job, notes);
+        account.judge_excess(seen.ledger.job_name(asked.named.job), notes);
     }
 
     fn redrive(&mut self, seen: &Seen<'_>, it: &Redriven, spent: &Spent, notes: &mut Notes) {
         notes.exercised(REDRIVE);
-        let account = self.jobs.entry(it.job.clone()).or_default();
+        let account = self.jobs.at(seen.named.job);
         account.lines.push(seen.line);
         account.done += 1;
         account.fresh = true;
         account.judge_excess(&it.job, notes);
-        let end = seen.ledger.ended.get(&it.job);
+        let end = seen.ledger.ended(seen.named.job);
         let why = match end.map(|end| end.how) {
-            _ if spent.get(&it.job).is_some() => return,
+            _ if spent.get(seen.named.job).is_some() => return,
             Some(EndHow::DeadLetter) => return,
             Some(EndHow::Completed) => return, // `retry/stops` tells of that.
             Some(how) => format!("it had {}", how.words()),
-            None if seen.ledger.live.contains_key(&it.job) => "it had not ended".into(),
+            None if seen.ledger.live(seen.named.job).is_some() => "it had not ended".into(),
             None => "there was no such job".into(),
         };
         let says = format!("{} was put back at clock {}, but was no dead letter: {why}", it.job, it.clock);
         account.tell(says, None, notes);
     }
 
-    fn grant(&mut self, seen: &Seen<'_>, lease: &Lease, notes: &mut Notes) {
-        let Some(account) = self.jobs.get_mut(&lease.job).filter(|account| account.fresh) else {
+    fn grant(&mut self, seen: &Seen<'_>, lease: &Lease, job: Job, notes: &mut Notes) {
+        let Some(account) = self.jobs.get_mut(job).filter(|account| account.fresh) else {
             return;
         };
         account.fresh = false;
@@ -127,13 +133,13 @@ impl Redrives {
         if !matches!(it.then, Some(Then::Failed | Then::DeadLetter)) {
             return;
         }
-        let Some(account) = self.jobs.get_mut(&it.job).filter(|account| 0 < account.done) else {
+        let Some(account) = self.jobs.get_mut(seen.named.job).filter(|account| 0 < account.done) else {
             return;
         };
-        let Some(live) = seen.ledger.live.get(&it.job) else {
+        let Some(live) = seen.ledger.live(seen.named.job) else {
             return;
         };
-        let max = seen.ledger.policy(&live.queue).and_then(|policy| policy.attempts.max());
+        let max = seen.ledger.policy(live.queue).and_then(|policy| policy.attempts.max());
         let Some(max) = max.filter(|&max| live.attempts.len() < max as usize) else {
             return;
         };

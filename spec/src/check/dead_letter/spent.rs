@@ -1,28 +1,32 @@
 //! The jobs that are dead letters now: by promise, because their attempts are spent, or by the queue's word. Both should
 //! be the same; each is marked, so that the other files here can tell where they differ.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use crate::check::Seen;
 use crate::check::ledger::{EndHow, Live};
+use crate::check::number::{Job, Queue};
+use crate::check::print::Table;
+use crate::clause::Place;
 use crate::history::{AttemptOutcome, Settled, Then, What};
 use crate::verdict::Notes;
 
-const NONE: &str = "dead-letter/none";
+const NONE: Place = Place::of("dead-letter/none");
 
 #[derive(Default)]
 pub(super) struct Spent {
-    dead: BTreeMap<String, Dead>,
+    dead: Table<Job, Dead>,
     /// Jobs that were dead letters: when they were put back or dropped, on the player's clock.
-    gone: BTreeMap<String, Gone>,
+    gone: Table<Job, Gone>,
     /// Dead letters that somebody asked to drop.
-    purges: BTreeSet<String>,
+    purges: Table<Job, ()>,
 }
 
 /// A dead letter.
 #[derive(Clone, Debug)]
 pub(super) struct Dead {
-    pub(super) queue: String,
+    pub(super) queue: Queue,
     /// Its queue's dead letter queue, if there is one.
     pub(super) dead_letter_queue: Option<String>,
     /// Whether its attempts are spent.
@@ -31,18 +35,18 @@ pub(super) struct Dead {
     pub(super) by_word: bool,
     /// When its last attempt ended, on the player's clock.
     pub(super) at: u64,
-    pub(super) payload: String,
+    pub(super) payload: Rc<str>,
     pub(super) attempts: Vec<Spending>,
     pub(super) lines: Vec<u64>,
     /// Clauses that it has broken and that have been told of.
-    pub(super) told: BTreeSet<&'static str>,
+    pub(super) told: BTreeSet<Place>,
 }
 
 /// One attempt of a dead letter. What the queue did not say of its end is not known.
 #[derive(Clone, Debug)]
 pub(super) struct Spending {
     pub(super) number: u32,
-    pub(super) error: Option<String>,
+    pub(super) error: Option<Box<str>>,
     pub(super) ended_clock: Option<u64>,
 }
 
@@ -56,38 +60,38 @@ pub(super) struct Gone {
 }
 
 impl Spent {
-    pub(super) fn get(&self, job: &str) -> Option<&Dead> {
+    pub(super) fn get(&self, job: Job) -> Option<&Dead> {
         self.dead.get(job)
     }
 
-    pub(super) fn get_mut(&mut self, job: &str) -> Option<&mut Dead> {
+    pub(super) fn get_mut(&mut self, job: Job) -> Option<&mut Dead> {
         self.dead.get_mut(job)
     }
 
-    pub(super) fn gone(&self, job: &str) -> Option<Gone> {
+    pub(super) fn gone(&self, job: Job) -> Option<Gone> {
         self.gone.get(job).copied()
     }
 
-    /// All dead letters by promise that belong in `dead_letter_queue`.
-    pub(super) fn belonging(&mut self, dead_letter_queue: &str) -> impl Iterator<Item = (&String, &mut Dead)> {
-        self.dead
-            .iter_mut()
-            .filter(move |(_, dead)| dead.by_promise && dead.dead_letter_queue.as_deref() == Some(dead_letter_queue))
+    /// All dead letters by promise that belong in `dead_letter_queue`, in no order that means anything.
+    pub(super) fn belonging(&self, dead_letter_queue: &str) -> Vec<Job> {
+        let belongs = |dead: &Dead| dead.by_promise && dead.dead_letter_queue.as_deref() == Some(dead_letter_queue);
+        let jobs = self.dead.keys().into_iter();
+        jobs.filter(|job| self.dead.get(*job).is_some_and(belongs)).collect()
     }
 
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
-            What::Redriven(it) => self.leave(seen, &it.job, true),
-            What::Purge(it) => drop(self.purges.insert(it.job.clone())),
+            What::Redriven(_) => self.leave(seen, true),
+            What::Purge(_) => drop(self.purges.insert(seen.named.job, ())),
             // What vanishes without being asked for stays expected.
-            What::Purged(it) if self.purges.contains(&it.job) => self.leave(seen, &it.job, false),
-            What::Cancelled(it) => drop(self.dead.remove(&it.job)),
-            What::Granted(it) => {
+            What::Purged(_) if self.purges.contains(seen.named.job) => self.leave(seen, false),
+            What::Cancelled(_) => drop(self.dead.remove(seen.named.job)),
+            What::Granted(_) if self.dead.len() != 0 => {
                 // One delivery too many is `retry/at-most`'s; what follows from it is judged anew.
-                for lease in &it.jobs {
-                    if self.dead.get(&lease.job).is_some_and(|dead| !dead.by_word) {
-                        self.dead.remove(&lease.job);
+                for &job in seen.jobs {
+                    if self.dead.get(job).is_some_and(|dead| !dead.by_word) {
+                        self.dead.remove(job);
                     }
                 }
             }
@@ -95,34 +99,36 @@ impl Spent {
         }
     }
 
-    fn leave(&mut self, seen: &Seen<'_>, job: &str, redriven: bool) {
-        if self.dead.remove(job).is_some() {
+    fn leave(&mut self, seen: &Seen<'_>, redriven: bool) {
+        if self.dead.remove(seen.named.job).is_some() {
             let gone = Gone { at: seen.event.at, line: seen.line, redriven };
-            self.gone.insert(job.to_owned(), gone);
+            self.gone.insert(seen.named.job, gone);
         }
     }
 
     fn settle(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
-        let Some(live) = seen.ledger.live.get(&it.job) else {
+        let Some(live) = seen.ledger.live(seen.named.job) else {
             return self.settle_ended(seen, it);
         };
         let by_word = it.then == Some(Then::DeadLetter);
-        let dead_letter_queue = seen.ledger.policy(&live.queue).and_then(|policy| policy.dead_letter_queue.clone());
+        let dead_letter_queue = seen.ledger.policy(live.queue).and_then(|policy| policy.dead_letter_queue.as_ref());
         if dead_letter_queue.is_none() && matches!(it.then, Some(Then::Failed | Then::DeadLetter)) {
             notes.exercised(NONE);
         }
         if dead_letter_queue.is_none() && by_word {
             let says = format!(
                 "{} is in the queue {}, which has no dead letter queue, but was made a dead letter at clock {}",
-                it.job, live.queue, it.clock,
+                it.job,
+                seen.ledger.queue_name(live.queue),
+                it.clock,
             );
             notes.broken(NONE, says, live.lines_and(seen.line));
         }
         let by_promise = dead_letter_queue.is_some() && spends_the_last(seen, it, live);
         if by_word || by_promise {
             let dead = Dead {
-                queue: live.queue.clone(),
-                dead_letter_queue,
+                queue: live.queue,
+                dead_letter_queue: dead_letter_queue.cloned(),
                 by_promise,
                 by_word,
                 at: seen.event.at,
@@ -131,23 +137,23 @@ impl Spent {
                 lines: live.lines_and(seen.line),
                 told: BTreeSet::new(),
             };
-            self.gone.remove(&it.job);
-            self.dead.insert(it.job.clone(), dead);
+            self.gone.remove(seen.named.job);
+            self.dead.insert(seen.named.job, dead);
         }
     }
 
     /// A settle that comes after the job's end and is accepted all the same: no dead letter if it succeeded.
     fn settle_ended(&mut self, seen: &Seen<'_>, it: &Settled) {
-        let dead = seen.ledger.ended.get(&it.job).is_some_and(|end| end.how == EndHow::DeadLetter);
+        let dead = seen.ledger.ended(seen.named.job).is_some_and(|end| end.how == EndHow::DeadLetter);
         if it.then == Some(Then::Completed) && !dead {
-            self.dead.remove(&it.job);
+            self.dead.remove(seen.named.job);
         }
     }
 }
 
 /// Whether `it` ends the last allowed attempt without success.
 fn spends_the_last(seen: &Seen<'_>, it: &Settled, live: &Live) -> bool {
-    let max = seen.ledger.policy(&live.queue).and_then(|policy| policy.attempts.max());
+    let max = seen.ledger.policy(live.queue).and_then(|policy| policy.attempts.max());
     let spent = max.is_some_and(|max| max as usize <= live.attempts.len());
     let last = live.leased().is_some_and(|attempt| attempt.number == it.attempt);
     let failed = matches!(it.outcome, AttemptOutcome::Failed | AttemptOutcome::TimedOut | AttemptOutcome::Lost);
@@ -164,7 +170,8 @@ fn attempts(live: &Live, it: &Settled, inferred: bool) -> Vec<Spending> {
             Spending { number: attempt.number, error: end.error.clone(), ended_clock }
         }
         None if attempt.number == it.attempt => {
-            Spending { number: attempt.number, error: it.error.clone(), ended_clock: known(it.outcome, it.clock) }
+            let error = it.error.as_deref().map(Into::into);
+            Spending { number: attempt.number, error, ended_clock: known(it.outcome, it.clock) }
         }
         None => Spending { number: attempt.number, error: None, ended_clock: None },
     };

@@ -2,16 +2,18 @@
 
 use super::super::Seen;
 use super::super::ledger::{Ledger, Live};
+use super::super::number::{Job, Key, Queue};
 use super::{COALESCE, DISTINCT, FOLLOW_UP, RELEASED};
 use crate::history::{Accepted, How};
 use crate::verdict::Notes;
 
 /// `known` says whether the entity `key` had a job before.
-pub(super) fn see(seen: &Seen<'_>, it: &Accepted, key: &str, known: bool, notes: &mut Notes) {
-    if it.how != How::Replayed && seen.ledger.line(&it.queue).is_some_and(|line| line.has_other_key(key)) {
+pub(super) fn see(seen: &Seen<'_>, it: &Accepted, key: Key, known: bool, notes: &mut Notes) {
+    let queue = seen.named.queue;
+    if it.how != How::Replayed && seen.ledger.line(queue).is_some_and(|line| line.has_other_key(key)) {
         notes.exercised(DISTINCT);
     }
-    let jobs = Jobs::of(seen.ledger, &it.queue, key);
+    let jobs = Jobs::of(seen.ledger, queue, key);
     match it.how {
         How::Created => judge_created(seen, it, &jobs, known, notes),
         How::Coalesced => judge_coalesced(seen, it, &jobs, notes),
@@ -22,18 +24,18 @@ pub(super) fn see(seen: &Seen<'_>, it: &Accepted, key: &str, known: bool, notes:
 /// The live jobs of one entity.
 struct Jobs<'a> {
     /// The one that waits, the newest if there are several.
-    waiting: Option<(&'a str, &'a Live)>,
+    waiting: Option<(Job, &'a Live)>,
     /// The one that runs.
-    leased: Option<(&'a str, &'a Live)>,
+    leased: Option<(Job, &'a Live)>,
 }
 
 impl<'a> Jobs<'a> {
-    fn of(ledger: &'a Ledger, queue: &str, key: &str) -> Self {
+    fn of(ledger: &'a Ledger, queue: Queue, key: Key) -> Self {
         let line = ledger.line(queue);
         let jobs = line.into_iter().flat_map(|line| line.of_key(key));
         let mut found = Self { waiting: None, leased: None };
         for job in jobs {
-            let Some(live) = ledger.live.get(job) else {
+            let Some(live) = ledger.live(job) else {
                 continue;
             };
             if live.leased().is_some() {
@@ -54,11 +56,13 @@ fn judge_created(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, known: bool, n
         (None, None) => {}
         (None, Some(_)) => notes.exercised(FOLLOW_UP),
         (Some((waiting, live)), leased) => {
+            let waiting = seen.ledger.job_name(waiting);
             let how = if live.attempts.is_empty() { "waits" } else { "waits for its retry" };
             let says = format!("{waiting} {how} for {key}, but a further enqueue made a new job, {job}");
             notes.exercised(COALESCE);
             notes.broken(COALESCE, says, live.lines_and(seen.line));
             if let Some((running, _)) = leased {
+                let running = seen.ledger.job_name(running);
                 let says = format!(
                     "while {running} is processing for {key} there is one waiting job, {waiting}, but {job} was made too"
                 );
@@ -71,13 +75,13 @@ fn judge_created(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, known: bool, n
 
 fn judge_coalesced(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, notes: &mut Notes) {
     let key = it.key.as_deref().unwrap_or_default();
-    let Some(target) = seen.ledger.live.get(&it.job) else {
+    let Some(target) = seen.ledger.live(seen.named.job) else {
         return judge_gone(seen, it, notes);
     };
-    if target.key != it.key || target.queue != it.queue {
-        let theirs = target.key.as_deref().unwrap_or("no entity");
-        let says =
-            format!("an enqueue for {key} of {} went to {}, a job for {theirs} of {}", it.queue, it.job, target.queue);
+    if target.key != seen.named.key || target.queue != seen.named.queue {
+        let theirs = target.key.map_or("no entity", |key| seen.ledger.known.keys.text(key));
+        let queue = seen.ledger.queue_name(target.queue);
+        let says = format!("an enqueue for {key} of {} went to {}, a job for {theirs} of {queue}", it.queue, it.job);
         notes.exercised(DISTINCT);
         return notes.broken(DISTINCT, says, target.lines_and(seen.line));
     }
@@ -93,7 +97,8 @@ fn judge_coalesced(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, notes: &mut 
         return notes.broken(FOLLOW_UP, says, target.lines_and(seen.line));
     }
     notes.exercised(COALESCE);
-    if let Some((waiting, _)) = jobs.waiting.filter(|(waiting, _)| *waiting != it.job) {
+    if let Some((waiting, _)) = jobs.waiting.filter(|(waiting, _)| *waiting != seen.named.job) {
+        let waiting = seen.ledger.job_name(waiting);
         let says =
             format!("an enqueue for {key} went to {}, but the newest job that waits for it is {waiting}", it.job);
         notes.broken(COALESCE, says, target.lines_and(seen.line));
@@ -103,7 +108,7 @@ fn judge_coalesced(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, notes: &mut 
 /// An enqueue went to a job that is not live.
 fn judge_gone(seen: &Seen<'_>, it: &Accepted, notes: &mut Notes) {
     let key = it.key.as_deref().unwrap_or_default();
-    if let Some(end) = seen.ledger.ended.get(&it.job) {
+    if let Some(end) = seen.ledger.ended(seen.named.job) {
         let says = format!(
             "{} ended at {} ({:?}), but a later enqueue for {key} was added to it and made no new job",
             it.job, end.at, end.how

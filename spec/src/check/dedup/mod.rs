@@ -9,16 +9,19 @@ mod running;
 mod writing;
 
 use super::ledger::Ledger;
+use super::named::Named;
+use super::number::{Key, Queue};
 use super::{Family, Seen};
+use crate::clause::Place;
 use crate::history::What;
 use crate::verdict::Notes;
 
-const COALESCE: &str = "dedup/coalesce";
-const DISTINCT: &str = "dedup/distinct";
-const FOLLOW_UP: &str = "dedup/follow-up";
-const LAST_WRITE: &str = "dedup/last-write";
-const ONE_RUNNING: &str = "dedup/one-running";
-const RELEASED: &str = "dedup/released";
+const COALESCE: Place = Place::of("dedup/coalesce");
+const DISTINCT: Place = Place::of("dedup/distinct");
+const FOLLOW_UP: Place = Place::of("dedup/follow-up");
+const LAST_WRITE: Place = Place::of("dedup/last-write");
+const ONE_RUNNING: Place = Place::of("dedup/one-running");
+const RELEASED: Place = Place::of("dedup/released");
 
 #[derive(Default)]
 pub(super) struct Dedup {
@@ -30,10 +33,10 @@ pub(super) struct Dedup {
 impl Family for Dedup {
     fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         if let What::Accepted(it) = &seen.event.what
-            && let Some(entity) = entity(seen.ledger, &it.queue, it.key.as_deref())
+            && let Some(entity) = entity(seen.ledger, &seen.named)
         {
-            let known = self.writing.knows(&entity);
-            accepting::see(seen, it, &entity.1, known, notes);
+            let known = self.writing.knows(entity);
+            accepting::see(seen, it, entity.1, known, notes);
             self.running.accept(seen, it, known);
         }
         self.replies.see(seen, notes);
@@ -41,17 +44,17 @@ impl Family for Dedup {
         self.writing.see(seen, notes);
     }
 
-    fn finish(&mut self, _ledger: &Ledger, notes: &mut Notes) {
-        self.replies.finish(notes);
+    fn finish(&mut self, ledger: &Ledger, notes: &mut Notes) {
+        self.replies.finish(ledger, notes);
     }
 }
 
 /// An entity: queue and key.
-type Entity = (String, String);
+type Entity = (Queue, Key);
 
 /// The entity that a line with this queue and key speaks of, if the queue deduplicates.
-fn entity(ledger: &Ledger, queue: &str, key: Option<&str>) -> Option<Entity> {
-    let policy = ledger.policy(queue)?;
-    let key = key.filter(|_| policy.deduplication)?;
-    Some((queue.to_owned(), key.to_owned()))
+fn entity(ledger: &Ledger, named: &Named) -> Option<Entity> {
+    let policy = ledger.policy(named.queue)?;
+    let key = named.key.filter(|_| policy.deduplication)?;
+    Some((named.queue, key))
 }

@@ -3,26 +3,28 @@
 //!
 //! The order of payloads is the order in which the queue accepted them.
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::super::Seen;
 use super::super::ledger::{EndHow, Ledger};
+use super::super::number::Job;
+use super::super::print::{Print, Table};
 use super::{Entity, LAST_WRITE, entity};
 use crate::history::{Accepted, Drained, How, Stored, What};
 use crate::verdict::Notes;
 
 #[derive(Default)]
 pub(super) struct Writing {
-    entities: BTreeMap<Entity, Payloads>,
+    entities: Table<Entity, Payloads>,
 }
 
 /// What was accepted for one entity and what of it was written.
 #[derive(Debug, Default)]
 struct Payloads {
-    accepted: BTreeMap<String, Order>,
+    accepted: Table<Print, Order>,
     count: u64,
     /// The newest accepted payload, the job that it went to, and the line.
-    newest: Option<(String, String, u64)>,
+    newest: Option<(Rc<str>, Job, u64)>,
     /// The newest payload that was written.
     high: Option<Written>,
     /// The last payload that was written, and whether all lines so far told their payload.
@@ -40,7 +42,7 @@ struct Order {
 /// A payload as it was written.
 #[derive(Clone, Debug)]
 struct Written {
-    payload: String,
+    payload: Rc<str>,
     order: Order,
     line: u64,
 }
@@ -56,45 +58,49 @@ impl Writing {
     }
 
     /// Whether `entity` had a job before.
-    pub(super) fn knows(&self, entity: &Entity) -> bool {
-        self.entities.contains_key(entity)
+    pub(super) fn knows(&self, entity: Entity) -> bool {
+        self.entities.contains(entity)
     }
 
     fn accept(&mut self, seen: &Seen<'_>, it: &Accepted) {
-        let Some(entity) = entity(seen.ledger, &it.queue, it.key.as_deref()) else {
+        let Some(entity) = entity(seen.ledger, &seen.named) else {
             return;
         };
         if it.how == How::Replayed {
             return;
         }
-        let payloads = self.entities.entry(entity).or_default();
+        let payloads = self.entities.at(entity);
         payloads.count += 1;
         let now = Order { first: payloads.count, last: payloads.count, line: seen.line };
-        let order = payloads.accepted.entry(it.payload.clone()).or_insert(now);
+        let order = payloads.accepted.entry(seen.named.payload).or_insert(now);
         order.last = now.last;
-        payloads.newest = Some((it.payload.clone(), it.job.clone(), seen.line));
+        payloads.newest = Some((it.payload.as_str().into(), seen.named.job, seen.line));
     }
 
     fn write(&mut self, seen: &Seen<'_>, it: &Stored, notes: &mut Notes) {
-        let Some(entity) = entity(seen.ledger, &it.queue, it.key.as_deref()) else {
+        let Some(entity) = entity(seen.ledger, &seen.named) else {
             return;
         };
         let Some(payload) = &it.payload else { return };
-        let Some(payloads) = self.entities.get_mut(&entity) else {
+        let Some(payloads) = self.entities.get_mut(entity) else {
             return;
         };
         // A payload that was never accepted is no older and no newer; other clauses tell of it.
-        let Some(&order) = payloads.accepted.get(payload) else {
+        let Some(&order) = payloads.accepted.get(seen.named.payload) else {
             return;
         };
-        let written = Written { payload: payload.clone(), order, line: seen.line };
-        payloads.write(&entity.1, written, notes);
+        let written = Written { payload: payload.as_str().into(), order, line: seen.line };
+        payloads.write(seen.ledger.known.keys.text(entity.1), written, notes);
     }
 
     fn drain(&self, seen: &Seen<'_>, it: &Drained, notes: &mut Notes) {
         if it.ok {
-            for (entity, payloads) in &self.entities {
-                payloads.judge_end(seen.ledger, entity, seen.line, notes);
+            let mut entities = self.entities.keys();
+            let known = &seen.ledger.known;
+            entities.sort_by_key(|(queue, key)| (known.queues.text(*queue), known.keys.text(*key)));
+            for entity in entities {
+                let payloads = self.entities.get(entity).into_iter();
+                payloads.for_each(|payloads| payloads.judge_end(seen.ledger, entity, seen.line, notes));
             }
         }
     }
@@ -121,17 +127,18 @@ impl Payloads {
     }
 
     /// All is done: the entity must hold its newest payload, if the job that carried it was completed.
-    fn judge_end(&self, ledger: &Ledger, (queue, key): &Entity, line: u64, notes: &mut Notes) {
+    fn judge_end(&self, ledger: &Ledger, (queue, key): Entity, line: u64, notes: &mut Notes) {
         let (Some(last), Some((newest, job, accepted))) = (&self.last, &self.newest) else {
             return;
         };
         let idle = ledger.line(queue).is_none_or(|line| line.of_key(key).next().is_none());
-        let completed = ledger.ended.get(job).is_some_and(|end| end.how == EndHow::Completed);
+        let completed = ledger.ended(*job).is_some_and(|end| end.how == EndHow::Completed);
         if !idle || !completed || self.count < 2 {
             return;
         }
         notes.exercised(LAST_WRITE);
         if last.payload != *newest {
+            let (key, job) = (ledger.known.keys.text(key), ledger.job_name(*job));
             let says = format!(
                 "the newest payload of {key} is {newest}, and {job}, which carried it, was completed, but the last one \
                  written is {}",

@@ -5,28 +5,22 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::{Accepted, Enqueue};
+use crate::check::named::Named;
+use crate::check::number::{Key, Queue, User};
+use crate::check::print::{Print, Table};
 
 /// What an accepted job and the enqueue behind it have in common.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Request {
-    user: String,
-    queue: String,
-    payload: String,
-    key: Option<String>,
+    user: User,
+    queue: Queue,
+    payload: Print,
+    key: Option<Key>,
 }
 
 impl Request {
-    fn asked(it: &Enqueue) -> Self {
-        Self::of(&it.user, &it.queue, &it.payload, it.key.as_ref())
-    }
-
-    fn accepted(it: &Accepted) -> Self {
-        Self::of(&it.user, &it.queue, &it.payload, it.key.as_ref())
-    }
-
-    fn of(user: &str, queue: &str, payload: &str, key: Option<&String>) -> Self {
-        Self { user: user.to_owned(), queue: queue.to_owned(), payload: payload.to_owned(), key: key.cloned() }
+    fn of(named: &Named) -> Self {
+        Self { user: named.user, queue: named.queue, payload: named.payload, key: named.key }
     }
 }
 
@@ -46,7 +40,7 @@ struct Demand {
     /// Times that a request went to a job that was there already.
     merged: u64,
     /// Idempotency keys among the enqueues, with the player's time of the first.
-    keys: BTreeMap<String, u64>,
+    keys: BTreeMap<Print, u64>,
 }
 
 /// How many lines are kept to show.
@@ -94,46 +88,47 @@ pub(super) struct Excess {
 /// All accounts that are open.
 #[derive(Default)]
 pub(super) struct Demands {
-    open: BTreeMap<Request, Demand>,
+    open: Table<Request, Demand>,
 }
 
 impl Demands {
     /// A client asks at `at`; an idempotency key holds for `holds_ms`.
-    pub(super) fn ask(&mut self, line: u64, at: u64, it: &Enqueue, holds_ms: u64) {
-        let demand = self.open.entry(Request::asked(it)).or_default();
+    pub(super) fn ask(&mut self, line: u64, at: u64, idempotency_key: Option<&str>, named: &Named, holds_ms: u64) {
+        let demand = self.open.at(Request::of(named));
         demand.note(line);
         demand.operations += 1;
         demand.unanswered += 1;
-        let Some(key) = &it.idempotency_key else {
+        let Some(key) = idempotency_key else {
             return;
         };
-        match demand.keys.get(key) {
+        let key = Print::of(key);
+        match demand.keys.get(&key) {
             Some(first) if at - first < holds_ms => demand.repeats += 1,
-            _ => drop(demand.keys.insert(key.clone(), at)),
+            _ => drop(demand.keys.insert(key, at)),
         }
     }
 
     /// The client is answered; `made_nothing` if it was refused, or told of a job that was there before it asked.
-    pub(super) fn answer(&mut self, it: &Enqueue, made_nothing: bool) -> Option<Excess> {
-        let request = Request::asked(it);
-        let demand = self.open.get_mut(&request)?;
+    pub(super) fn answer(&mut self, keyed: bool, named: &Named, made_nothing: bool) -> Option<Excess> {
+        let request = Request::of(named);
+        let demand = self.open.get_mut(request)?;
         demand.unanswered = demand.unanswered.saturating_sub(1);
         if made_nothing {
-            demand.withdraw(it.idempotency_key.is_some());
+            demand.withdraw(keyed);
         }
         let (created, operations) = (demand.created, demand.operations);
-        let lines = demand.lines.clone();
+        let excess = (operations < created).then(|| Excess { created, operations, lines: demand.lines.clone() });
         demand.created = created.min(operations); // What is too much is told once.
         if demand.is_settled() {
-            self.open.remove(&request);
+            self.open.remove(request);
         }
-        (operations < created).then_some(Excess { created, operations, lines })
+        excess
     }
 
     /// The queue has made a job.
-    pub(super) fn create(&mut self, line: u64, it: &Accepted) -> Made {
-        let request = Request::accepted(it);
-        let Some(demand) = self.open.get_mut(&request) else {
+    pub(super) fn create(&mut self, line: u64, named: &Named) -> Made {
+        let request = Request::of(named);
+        let Some(demand) = self.open.get_mut(request) else {
             return Made::Unasked;
         };
         if demand.operations <= demand.created {
@@ -143,26 +138,26 @@ impl Demands {
         demand.created += 1;
         let (created, distinct) = (demand.created, demand.operations - demand.repeats);
         if demand.is_settled() {
-            self.open.remove(&request);
+            self.open.remove(request);
         }
         if distinct < created { Made::Repeated { created, distinct } } else { Made::Asked }
     }
 
     /// A request went to a job that was there already.
-    pub(super) fn merge(&mut self, it: &Accepted) {
-        let request = Request::accepted(it);
-        let Some(demand) = self.open.get_mut(&request) else {
+    pub(super) fn merge(&mut self, named: &Named) {
+        let request = Request::of(named);
+        let Some(demand) = self.open.get_mut(request) else {
             return;
         };
         demand.merged += 1;
         if demand.is_settled() {
-            self.open.remove(&request);
+            self.open.remove(request);
         }
     }
 
     /// The lines that speak of requests like this one, and then `line`.
-    pub(super) fn lines_and(&self, it: &Accepted, line: u64) -> Vec<u64> {
-        let demand = self.open.get(&Request::accepted(it));
+    pub(super) fn lines_and(&self, named: &Named, line: u64) -> Vec<u64> {
+        let demand = self.open.get(Request::of(named));
         let lines = demand.map(|demand| demand.lines.clone()).unwrap_or_default();
         lines.into_iter().filter(|&earlier| earlier != line).chain([line]).collect()
     }

@@ -4,45 +4,49 @@
 //! must not have been left lying for longer than the bound. A job that two enqueues were told of, although nothing makes
 //! them one, is the job of one of them, and the other's is lost.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
 use super::enqueue_of;
 use crate::check::Seen;
-use crate::check::ledger::{EndHow, Ledger, Live};
-use crate::history::{Drained, Enqueue, Reply, Sight, StatusRead, Told, What};
+use crate::check::ledger::{EndHow, Enqueue, Ledger, Live, Question};
+use crate::check::number::{Job, PerNumber, Queue, User};
+use crate::check::print::Table;
+use crate::clause::Place;
+use crate::history::{Drained, Reply, Sight, StatusRead, Told, What};
+use crate::lifecycle::Status;
 use crate::verdict::Notes;
 
-const NO_LOSS: &str = "job/no-loss";
+const NO_LOSS: Place = Place::of("job/no-loss");
 
 #[derive(Default)]
 pub(super) struct Loss {
-    acknowledged: BTreeMap<String, Acknowledged>,
+    acknowledged: PerNumber<Option<Acknowledged>>,
     /// Dead letters that somebody asked to drop and was not refused.
-    purges: BTreeSet<String>,
+    purges: Table<Job, ()>,
     drained: Option<(u64, Drained)>,
     /// The last read of each job after `drained`.
-    reads: BTreeMap<String, Read>,
-    told: BTreeSet<String>,
+    reads: PerNumber<Option<Read>>,
+    told: Table<Job, ()>,
 }
 
+#[derive(Clone, Copy)]
 struct Acknowledged {
-    queue: String,
-    user: String,
-    line: u64,
+    queue: Queue,
+    user: User,
+    line: NonZeroU64,
 }
 
 struct Read {
-    line: u64,
+    line: NonZeroU64,
     /// What the row said, if there was one.
-    row: Option<(&'static str, bool)>,
+    row: Option<(Status, bool)>,
 }
 
 impl Loss {
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
             What::Reply(it) => self.answer(seen, it, notes),
-            What::Purge(it) => drop(self.purges.insert(it.job.clone())),
+            What::Purge(_) => drop(self.purges.insert(seen.named.job, ())),
             What::Drained(it) => self.drain(seen, it, notes),
             What::StatusRead(it) => self.read(seen, it),
             _ => {}
@@ -54,42 +58,46 @@ impl Loss {
     }
 
     fn answer(&mut self, seen: &Seen<'_>, reply: &Reply, notes: &mut Notes) {
-        if let Some((_, What::Purge(it))) = seen.ledger.open_ops.get(&reply.op)
+        if let Some(asked) = seen.asked
+            && let Question::Purge = asked.what
             && reply.outcome == Told::Refused
         {
-            self.purges.remove(&it.job);
+            self.purges.remove(asked.named.job);
         }
-        let Some((_, enqueue)) = enqueue_of(seen, reply) else {
+        let Some((asked, enqueue)) = enqueue_of(seen) else {
             return;
         };
         let (Told::Ok, Some(job)) = (reply.outcome, &reply.job) else {
             return;
         };
-        match self.acknowledged.entry(job.clone()) {
-            Entry::Vacant(vacant) => {
-                let (queue, user) = (enqueue.queue.clone(), enqueue.user.clone());
-                vacant.insert(Acknowledged { queue, user, line: seen.line });
+        let acknowledged = self.acknowledged.at(seen.named.job);
+        match acknowledged {
+            None => {
+                let line = NonZeroU64::new(seen.line);
+                *acknowledged =
+                    line.map(|line| Acknowledged { queue: asked.named.queue, user: asked.named.user, line });
             }
-            Entry::Occupied(first) if is_plain(seen.ledger, enqueue) => {
+            Some(first) if is_plain(seen.ledger, asked.named.queue, enqueue) => {
                 let says = format!(
                     "an enqueue of {} in {} was answered with {job}, which another enqueue had been told of; with neither \
                      an idempotency key nor an entity it has a job of its own, and that is nowhere",
-                    enqueue.user, enqueue.queue,
+                    seen.ledger.known.users.text(asked.named.user),
+                    seen.ledger.queue_name(asked.named.queue),
                 );
                 notes.exercised(NO_LOSS);
-                notes.broken(NO_LOSS, says, vec![first.get().line, seen.line]);
+                notes.broken(NO_LOSS, says, vec![first.line.get(), seen.line]);
             }
-            Entry::Occupied(_) => {}
+            Some(_) => {}
         }
     }
 
     fn drain(&mut self, seen: &Seen<'_>, drained: &Drained, notes: &mut Notes) {
         self.judge(seen.ledger, notes);
         self.drained = Some((seen.line, drained.clone()));
-        for (job, live) in &seen.ledger.live {
-            let acknowledged = self.acknowledged.contains_key(job);
-            if acknowledged && is_endless(seen.ledger, &live.queue) && !self.told.contains(job) {
-                self.told.extend(left_lying(seen, job, live, drained, notes));
+        for (job, live) in seen.ledger.all_live() {
+            let endless = is_endless(seen.ledger, live.queue) && self.acknowledged(job).is_some();
+            if endless && !self.told.contains(job) && left_lying(seen, job, live, drained, notes) {
+                self.told.insert(job, ());
             }
         }
     }
@@ -98,14 +106,18 @@ impl Loss {
         let Some((drained, _)) = self.drained else {
             return;
         };
-        let Some(job) = self.acknowledged.get(&read.job) else {
+        let Some(job) = self.acknowledged(seen.named.job) else {
             return;
         };
-        if job.user != read.user || drained < job.line {
+        if job.user != seen.named.user || drained < job.line.get() {
             return;
         }
-        let row = read.row.as_ref().map(|row| (row.status.as_str(), row.is_final));
-        self.reads.insert(read.job.clone(), Read { line: seen.line, row });
+        let row = read.row.as_ref().map(|row| (row.status, row.is_final));
+        *self.reads.at(seen.named.job) = NonZeroU64::new(seen.line).map(|line| Read { line, row });
+    }
+
+    fn acknowledged(&self, job: Job) -> Option<Acknowledged> {
+        *self.acknowledged.get(job)?
     }
 
     /// Judges each job by its last read since `drained`.
@@ -113,30 +125,37 @@ impl Loss {
         let Some((drained_line, drained)) = &self.drained else {
             return;
         };
-        for (job, read) in std::mem::take(&mut self.reads) {
-            let Some(acknowledged) = self.acknowledged.get(&job) else {
+        let mut lost = Vec::new();
+        let reads = std::mem::take(&mut self.reads);
+        for (job, read) in reads.iter() {
+            let (Some(read), Some(acknowledged)) = (read, self.acknowledged(job)) else {
                 continue;
             };
-            if self.told.contains(&job) {
+            if self.told.contains(job) {
                 continue;
             }
-            let purged =
-                self.purges.contains(&job) || ledger.ended.get(&job).is_some_and(|end| end.how == EndHow::Purged);
-            match verdict(ledger, &job, acknowledged, &read, purged) {
+            let purged = self.purges.contains(job) || ledger.ended(job).is_some_and(|end| end.how == EndHow::Purged);
+            match verdict(ledger, job, &acknowledged, read, purged) {
                 Verdict::Kept => notes.exercised(NO_LOSS),
                 Verdict::Held => notes.inconclusive(NO_LOSS),
-                Verdict::Lost(seen) => {
-                    notes.exercised(NO_LOSS);
-                    let when = if drained.ok {
-                        "once the queue had drained".to_owned()
-                    } else {
-                        format!("in a queue that should have drained within {} ms", drained.bound_ms)
-                    };
-                    let says = format!("{job} ({}) was acknowledged, but {when} it was {seen}", acknowledged.queue);
-                    notes.broken(NO_LOSS, says, vec![acknowledged.line, *drained_line, read.line]);
-                    self.told.insert(job);
-                }
+                Verdict::Lost => lost.push(job),
             }
+        }
+        for job in ledger.known.jobs.in_order(lost) {
+            let (Some(Some(read)), Some(acknowledged)) = (reads.get(job), self.acknowledged(job)) else {
+                continue;
+            };
+            let when = if drained.ok {
+                "once the queue had drained".to_owned()
+            } else {
+                format!("in a queue that should have drained within {} ms", drained.bound_ms)
+            };
+            let (name, queue) = (ledger.job_name(job), ledger.queue_name(acknowledged.queue));
+            let was = words(ledger, &acknowledged, read);
+            let says = format!("{name} ({queue}) was acknowledged, but {when} it was {was}");
+            notes.exercised(NO_LOSS);
+            notes.broken(NO_LOSS, says, vec![acknowledged.line.get(), *drained_line, read.line.get()]);
+            self.told.insert(job, ());
         }
     }
 }
@@ -145,59 +164,64 @@ enum Verdict {
     Kept,
     /// Its queue is under a pause, so it may wait.
     Held,
-    Lost(String),
+    Lost,
 }
 
-fn verdict(ledger: &Ledger, job: &str, acknowledged: &Acknowledged, read: &Read, purged: bool) -> Verdict {
-    let known = ledger.live.contains_key(job) || ledger.ended.contains_key(job);
+fn verdict(ledger: &Ledger, job: Job, acknowledged: &Acknowledged, read: &Read, purged: bool) -> Verdict {
+    let known = ledger.live(job).is_some() || ledger.ended(job).is_some();
     match read.row {
         None if purged => Verdict::Kept,
-        None => Verdict::Lost("gone: there was no row".into()),
+        None => Verdict::Lost,
         Some((_, true)) => Verdict::Kept,
-        Some(_) if ledger.paused.contains(&acknowledged.queue) => Verdict::Held,
-        Some((status, false)) if is_endless(ledger, &acknowledged.queue) => {
-            if known || !ledger.header.sees(Sight::Queue) {
-                Verdict::Kept
-            } else {
-                Verdict::Lost(format!("{status}, and the queue had never accepted it"))
-            }
+        Some(_) if ledger.is_paused(acknowledged.queue) => Verdict::Held,
+        Some(_) if is_endless(ledger, acknowledged.queue) && (known || !ledger.header.sees(Sight::Queue)) => {
+            Verdict::Kept
         }
-        Some((status, false)) => Verdict::Lost(format!("{status}, which is not its end")),
+        Some(_) => Verdict::Lost,
+    }
+}
+
+/// What a lost job was read as.
+fn words(ledger: &Ledger, acknowledged: &Acknowledged, read: &Read) -> String {
+    match read.row {
+        None => "gone: there was no row".into(),
+        Some((status, _)) if is_endless(ledger, acknowledged.queue) => {
+            format!("{status}, and the queue had never accepted it")
+        }
+        Some((status, _)) => format!("{status}, which is not its end"),
     }
 }
 
 /// Whether nothing can make `enqueue` one with another: it always has a job of its own.
-fn is_plain(ledger: &Ledger, enqueue: &Enqueue) -> bool {
-    let coalesces = ledger.policy(&enqueue.queue).is_none_or(|policy| policy.deduplication);
+fn is_plain(ledger: &Ledger, queue: Queue, enqueue: &Enqueue) -> bool {
+    let coalesces = ledger.policy(queue).is_none_or(|policy| policy.deduplication);
     enqueue.idempotency_key.is_none() && !coalesces
 }
 
-fn is_endless(ledger: &Ledger, queue: &str) -> bool {
+fn is_endless(ledger: &Ledger, queue: Queue) -> bool {
     ledger.policy(queue).is_some_and(|policy| policy.attempts.max().is_none())
 }
 
-/// A job that is retried without end is lost all the same if nobody comes back to it. Answers it if that is so.
-fn left_lying(seen: &Seen<'_>, job: &str, live: &Live, drained: &Drained, notes: &mut Notes) -> Option<String> {
+/// A job that is retried without end is lost all the same if nobody comes back to it. Answers whether that is so.
+fn left_lying(seen: &Seen<'_>, job: Job, live: &Live, drained: &Drained, notes: &mut Notes) -> bool {
     let ledger = seen.ledger;
     let (since, waits_for) = match live.leased() {
         Some(attempt) => (ledger.calm.at(attempt.lease_until), "its lease to be given up"),
         None => (ledger.deliverable_at(live), "a delivery"),
     };
-    let blocked = ledger
-        .entity(live)
-        .zip(ledger.line(&live.queue))
-        .is_some_and(|(key, line)| line.of_key(key).next() != Some(job));
     let waited = ledger.calm.between(since, seen.event.at);
     let may_wait = drained.bound_ms + ledger.slack().late_ms;
-    if blocked || ledger.paused.contains(&live.queue) || waited <= may_wait {
-        return None;
+    if ledger.is_blocked(live, job) || ledger.is_paused(live.queue) || waited <= may_wait {
+        return false;
     }
     notes.exercised(NO_LOSS);
     let says = format!(
-        "{job} ({}, infinite attempts) was acknowledged and must be retried without end, but has waited for \
+        "{} ({}, infinite attempts) was acknowledged and must be retried without end, but has waited for \
          {waits_for} since {since}, for {waited} ms without a fault and with a slot free; the bound is {} ms",
-        live.queue, drained.bound_ms,
+        ledger.job_name(job),
+        ledger.queue_name(live.queue),
+        drained.bound_ms,
     );
     notes.broken(NO_LOSS, says, live.lines_and(seen.line));
-    Some(job.to_owned())
+    true
 }

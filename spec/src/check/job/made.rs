@@ -3,16 +3,19 @@
 //! Mails that tell of a job's end are jobs too, and no client asks for them: each end that asked for a mail allows for one
 //! job of the queue `email_notification`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::demand::{Demands, Made as Making};
 use super::{ends, enqueue_of};
 use crate::check::Seen;
-use crate::history::{Accepted, Enqueue, How, Reply, Told, What};
+use crate::check::ledger::{Asked, Enqueue};
+use crate::check::named::Named;
+use crate::check::number::{Job, User};
+use crate::check::print::{Print, Table};
+use crate::clause::Place;
+use crate::history::{Accepted, How, Reply, Told, What};
 use crate::verdict::Notes;
 
-const NO_PHANTOM: &str = "job/no-phantom";
-const IDEMPOTENT: &str = "job/idempotent-enqueue";
+const NO_PHANTOM: Place = Place::of("job/no-phantom");
+const IDEMPOTENT: Place = Place::of("job/idempotent-enqueue");
 
 /// The queue that the mails of ended jobs go to.
 const MAILS: &str = "email_notification";
@@ -24,11 +27,11 @@ const KEY_HOLDS_MS: u64 = 24 * 3_600_000;
 pub(super) struct Made {
     demands: Demands,
     /// Per user, how many ends asked for a mail that has not come.
-    mails_due: BTreeMap<String, u64>,
+    mails_due: Table<User, u64>,
     /// By user and idempotency key.
-    keys: BTreeMap<(String, String), Known>,
+    keys: Table<(User, Print), Known>,
     /// Jobs out of nowhere that have been told of.
-    told: BTreeSet<String>,
+    told: Table<Job, ()>,
 }
 
 /// What is known of an idempotency key.
@@ -38,7 +41,7 @@ struct Known {
     at: u64,
     clock: u64,
     /// The job it made, and the line that says so.
-    job: Option<(String, u64)>,
+    job: Option<(Job, u64)>,
 }
 
 impl Known {
@@ -57,96 +60,93 @@ impl Known {
 impl Made {
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
-            What::Enqueue(it) => self.ask(seen, it),
+            What::Enqueue(it) => self.ask(seen, it.op, it.idempotency_key.as_deref()),
             What::Reply(it) => self.answer(seen, it, notes),
             What::Accepted(it) if it.how == How::Created => self.create(seen, it, notes),
-            What::Accepted(it) => self.demands.merge(it),
-            What::Granted(it) => {
-                let jobs = it.jobs.iter().map(|lease| lease.job.as_str());
-                self.deliver(seen, jobs, "granted", notes);
-            }
-            What::Started(it) => {
-                let jobs = it.jobs.iter().map(|given| given.job.as_str());
-                self.deliver(seen, jobs, "started", notes);
-            }
+            What::Accepted(_) => self.demands.merge(&seen.named),
+            What::Granted(_) => self.deliver(seen, "granted", notes),
+            What::Started(_) => self.deliver(seen, "started", notes),
             _ => self.end(seen),
         }
     }
 
-    /// Whether `it` is the first to use its idempotency key; true without one.
-    pub(super) fn is_first(&self, it: &Enqueue) -> bool {
-        let Some(key) = key_of(it) else { return true };
-        self.keys.get(&key).is_some_and(|known| known.first_op == it.op)
+    /// Whether `it`, which is answered, is the first to use its idempotency key; true without one.
+    pub(super) fn is_first(&self, asked: &Asked, it: &Enqueue) -> bool {
+        let Some(key) = key_of(it.idempotency_key.as_deref(), &asked.named) else { return true };
+        self.keys.get(key).is_some_and(|known| known.first_op == it.op)
     }
 
-    fn ask(&mut self, seen: &Seen<'_>, it: &Enqueue) {
-        self.demands.ask(seen.line, seen.event.at, it, KEY_HOLDS_MS);
-        let Some(key) = key_of(it) else { return };
-        let known = self.keys.entry(key).or_insert_with(|| Known::new(seen, it.op));
+    fn ask(&mut self, seen: &Seen<'_>, op: u64, idempotency_key: Option<&str>) {
+        self.demands.ask(seen.line, seen.event.at, idempotency_key, &seen.named, KEY_HOLDS_MS);
+        let Some(key) = key_of(idempotency_key, &seen.named) else { return };
+        let known = self.keys.entry(key).or_insert_with(|| Known::new(seen, op));
         if !known.holds(seen) {
-            *known = Known::new(seen, it.op);
+            *known = Known::new(seen, op);
         }
     }
 
     fn answer(&mut self, seen: &Seen<'_>, reply: &Reply, notes: &mut Notes) {
-        let Some((asked, enqueue)) = enqueue_of(seen, reply) else {
+        let Some((asked, enqueue)) = enqueue_of(seen) else {
             return;
         };
         let made_nothing = match (reply.outcome, &reply.job) {
             (Told::Unknown, _) => return,
             (Told::Refused, _) => true,
-            (Told::Ok, job) => job.as_ref().is_some_and(|job| is_older(seen, job, asked)),
+            (Told::Ok, job) => job.is_some() && is_older(seen, seen.named.job, asked.line),
         };
-        if let Some(excess) = self.demands.answer(enqueue, made_nothing) {
+        if let Some(excess) = self.demands.answer(enqueue.idempotency_key.is_some(), &asked.named, made_nothing) {
+            let user = seen.ledger.known.users.text(asked.named.user);
             let says = format!(
                 "{} made in {} for {} with payload {}, but only {} of {}'s enqueues can have made one: one was refused \
                  or answered with an older job",
                 if excess.created == 1 { "a job was".into() } else { format!("{} jobs were", excess.created) },
-                enqueue.queue,
-                enqueue.user,
+                seen.ledger.queue_name(asked.named.queue),
+                user,
                 enqueue.payload,
                 excess.operations,
-                enqueue.user,
+                user,
             );
             let lines = excess.lines.into_iter().filter(|&line| line < seen.line);
             notes.broken(NO_PHANTOM, says, lines.chain([seen.line]).collect());
         }
         if let (Told::Ok, Some(job)) = (reply.outcome, &reply.job) {
-            self.name(seen, enqueue, job, notes);
+            self.name(seen, asked, enqueue, job, notes);
         }
     }
 
     /// The client is told that its idempotency key stands for `job`.
-    fn name(&mut self, seen: &Seen<'_>, enqueue: &Enqueue, job: &str, notes: &mut Notes) {
-        let Some(key) = key_of(enqueue) else { return };
-        let Some(known) = self.keys.get_mut(&key) else {
+    fn name(&mut self, seen: &Seen<'_>, asked: &Asked, enqueue: &Enqueue, job: &str, notes: &mut Notes) {
+        let Some(known) =
+            key_of(enqueue.idempotency_key.as_deref(), &asked.named).and_then(|key| self.keys.get_mut(key))
+        else {
             return;
         };
-        let Some((first, line)) = &known.job else {
+        let Some((first, line)) = known.job else {
             if known.first_op != enqueue.op {
                 notes.exercised(IDEMPOTENT); // Whether it made a second job shows in what the queue made.
             }
-            known.job = Some((job.to_owned(), seen.line));
+            known.job = Some((seen.named.job, seen.line));
             return;
         };
         if !known.holds(seen) {
             return;
         }
         notes.exercised(IDEMPOTENT);
-        if first != job {
+        if first != seen.named.job {
             let says = format!(
-                "the idempotency key {} of {} stands for {first}, but {} ms after it was first sent it made {job}",
-                key.1,
-                key.0,
+                "the idempotency key {} of {} stands for {}, but {} ms after it was first sent it made {job}",
+                enqueue.idempotency_key.as_deref().unwrap_or_default(),
+                seen.ledger.known.users.text(asked.named.user),
+                seen.ledger.job_name(first),
                 seen.event.at - known.at,
             );
-            notes.broken(IDEMPOTENT, says, vec![*line, seen.line]);
+            notes.broken(IDEMPOTENT, says, vec![line, seen.line]);
         }
     }
 
     fn create(&mut self, seen: &Seen<'_>, it: &Accepted, notes: &mut Notes) {
         notes.exercised(NO_PHANTOM);
-        match self.demands.create(seen.line, it) {
+        match self.demands.create(seen.line, &seen.named) {
             Making::Asked => {}
             Making::Repeated { created, distinct } => {
                 let says = format!(
@@ -155,37 +155,38 @@ impl Made {
                     it.user, it.queue, it.payload, it.job,
                 );
                 notes.exercised(IDEMPOTENT);
-                notes.broken(IDEMPOTENT, says, self.demands.lines_and(it, seen.line));
+                notes.broken(IDEMPOTENT, says, self.demands.lines_and(&seen.named, seen.line));
             }
-            Making::Unasked if self.is_mail(it) => {}
+            Making::Unasked if self.is_mail(seen, it) => {}
             Making::Unasked => {
                 let says = format!(
                     "the queue made {} in {} for {} with payload {}, but each enqueue that asked for that has its job \
                      already, if there was one",
                     it.job, it.queue, it.user, it.payload,
                 );
-                notes.broken(NO_PHANTOM, says, self.demands.lines_and(it, seen.line));
+                notes.broken(NO_PHANTOM, says, self.demands.lines_and(&seen.named, seen.line));
             }
         }
     }
 
     /// Whether `it` can be the mail about a job's end; if so, that mail has come.
-    fn is_mail(&mut self, it: &Accepted) -> bool {
-        let Some(due) = self.mails_due.get_mut(&it.user).filter(|_| it.queue == MAILS) else {
+    fn is_mail(&mut self, seen: &Seen<'_>, it: &Accepted) -> bool {
+        let Some(due) = self.mails_due.get_mut(seen.named.user).filter(|_| it.queue == MAILS) else {
             return false;
         };
         *due -= 1;
         if *due == 0 {
-            self.mails_due.remove(&it.user);
+            self.mails_due.remove(seen.named.user);
         }
         true
     }
 
-    fn deliver<'a>(&mut self, seen: &Seen<'_>, jobs: impl Iterator<Item = &'a str>, how: &str, notes: &mut Notes) {
-        for job in jobs {
+    fn deliver(&mut self, seen: &Seen<'_>, how: &str, notes: &mut Notes) {
+        for &job in seen.jobs {
             notes.exercised(NO_PHANTOM);
-            let known = seen.ledger.live.contains_key(job) || seen.ledger.ended.contains_key(job);
-            if !known && self.told.insert(job.to_owned()) {
+            let known = seen.ledger.live(job).is_some() || seen.ledger.ended(job).is_some();
+            if !known && self.told.insert(job, ()).is_none() {
+                let job = seen.ledger.job_name(job);
                 let says = format!("{job} was {how}, but the queue never accepted such a job");
                 notes.broken(NO_PHANTOM, says, vec![seen.line]);
             }
@@ -193,20 +194,20 @@ impl Made {
     }
 
     fn end(&mut self, seen: &Seen<'_>) {
-        let live = ends(seen).and_then(|job| seen.ledger.live.get(job));
+        let live = ends(seen).and_then(|job| seen.ledger.live(job));
         if let Some(live) = live.filter(|live| live.email) {
-            *self.mails_due.entry(live.user.clone()).or_default() += 1;
+            *self.mails_due.at(live.user) += 1;
         }
     }
 }
 
-fn key_of(it: &Enqueue) -> Option<(String, String)> {
-    it.idempotency_key.as_ref().map(|key| (it.user.clone(), key.clone()))
+fn key_of(idempotency_key: Option<&str>, named: &Named) -> Option<(User, Print)> {
+    idempotency_key.map(|key| (named.user, Print::of(key)))
 }
 
 /// Whether `job` was there before the line `asked`.
-fn is_older(seen: &Seen<'_>, job: &str, asked: u64) -> bool {
-    let live = seen.ledger.live.get(job).and_then(|live| live.lines.first());
-    let line = live.copied().or_else(|| seen.ledger.ended.get(job).map(|end| end.line));
+fn is_older(seen: &Seen<'_>, job: Job, asked: u64) -> bool {
+    let live = seen.ledger.live(job).and_then(|live| live.lines.first());
+    let line = live.copied().or_else(|| seen.ledger.ended(job).map(|end| end.line));
     line.is_some_and(|line| line < asked)
 }

@@ -7,9 +7,10 @@ mod loss;
 mod made;
 mod payload;
 
-use super::ledger::Ledger;
+use super::ledger::{Asked, Enqueue, Ledger, Question};
+use super::number::Job as JobNumber;
 use super::{Family, Seen};
-use crate::history::{Enqueue, Reply, Then, What};
+use crate::history::{Then, What};
 use crate::verdict::Notes;
 
 #[derive(Default)]
@@ -31,22 +32,23 @@ impl Family for Job {
     }
 }
 
-/// The enqueue that `reply` answers, with its line.
-fn enqueue_of<'a>(seen: &Seen<'a>, reply: &Reply) -> Option<(u64, &'a Enqueue)> {
-    match seen.ledger.open_ops.get(&reply.op)? {
-        (line, What::Enqueue(enqueue)) => Some((*line, enqueue)),
+/// The enqueue that is answered, if one is.
+fn enqueue_of<'a>(seen: &Seen<'a>) -> Option<(&'a Asked, &'a Enqueue)> {
+    let asked = seen.asked?;
+    match &asked.what {
+        Question::Enqueue(enqueue) => Some((asked, enqueue)),
         _ => None,
     }
 }
 
 /// The job that ends with this event, by the queue's word.
-fn ends<'a>(seen: &Seen<'a>) -> Option<&'a str> {
+fn ends(seen: &Seen<'_>) -> Option<JobNumber> {
     match &seen.event.what {
         What::Settled(it) if it.accepted => match it.then {
-            Some(Then::Completed | Then::Failed | Then::DeadLetter) => Some(&it.job),
+            Some(Then::Completed | Then::Failed | Then::DeadLetter) => Some(seen.named.job),
             Some(Then::RetryAt(_)) | None => None,
         },
-        What::Cancelled(it) => Some(&it.job),
+        What::Cancelled(_) => Some(seen.named.job),
         _ => None,
     }
 }

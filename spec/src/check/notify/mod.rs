@@ -5,34 +5,36 @@
 
 mod ends;
 mod sessions;
+mod told;
 
-use std::collections::BTreeMap;
-
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Question};
+use super::named::Named;
+use super::number::{Job, PerNumber, Queue, User};
 use super::{Family, Seen};
+use crate::clause::Place;
 use crate::history::{How, Notified, Sight, Told, What};
 use crate::verdict::Notes;
 
-const EACH_END: &str = "notify/each-end";
-const NOT_BEFORE: &str = "notify/not-before";
-const OWN_ONLY: &str = "notify/own-only";
+const EACH_END: Place = Place::of("notify/each-end");
+const NOT_BEFORE: Place = Place::of("notify/not-before");
+const OWN_ONLY: Place = Place::of("notify/own-only");
 
 /// The queue that mails go through. The ends of its own jobs are told by WebSocket alone.
 const MAILS: &str = "email_notification";
 
 #[derive(Default)]
 pub(super) struct Notify {
-    jobs: BTreeMap<String, Owned>,
+    jobs: PerNumber<Option<Owned>>,
     ends: ends::Ends,
     sessions: sessions::Sessions,
 }
 
 /// Whose job it is, and where that was said.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Owned {
-    user: String,
+    user: User,
     line: u64,
-    queue: String,
+    queue: Queue,
     email: bool,
 }
 
@@ -40,10 +42,11 @@ impl Family for Notify {
     fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         self.own(seen);
         match &seen.event.what {
-            What::Session(it) => self.sessions.see(seen.line, it),
+            What::Session(it) => self.sessions.see(seen.line, it, &seen.named),
             What::Notified(it) => self.notified(seen, it, notes),
             What::StatusRead(it) if !seen.ledger.header.sees(Sight::Queue) => {
-                self.ends.read(seen, it, self.jobs.get(&it.job));
+                let owned = self.owned(seen.named.job).copied();
+                self.ends.read(seen, it, owned);
             }
             What::Drained(it) => self.ends.drain(seen, it, &self.sessions),
             _ => self.ends.see(seen),
@@ -59,22 +62,29 @@ impl Notify {
     /// Remembers whose a job is: by the queue's word, and where that cannot be seen by what clients were told.
     fn own(&mut self, seen: &Seen<'_>) {
         let ledger = seen.ledger;
-        let (job, owned) = match &seen.event.what {
+        let owned = match &seen.event.what {
             What::Accepted(it) if it.how == How::Created => {
-                let (user, queue) = (it.user.clone(), it.queue.clone());
-                (&it.job, Owned { user, line: seen.line, queue, email: it.email })
+                let Named { user, queue, .. } = seen.named;
+                Owned { user, line: seen.line, queue, email: it.email }
             }
             What::Reply(it) if it.outcome == Told::Ok && !ledger.header.sees(Sight::Queue) => {
-                let Some((line, What::Enqueue(asked))) = ledger.open_ops.get(&it.op) else { return };
+                let Some(asked) = seen.asked else { return };
+                let Question::Enqueue(enqueue) = &asked.what else { return };
+                let Named { user, queue, .. } = asked.named;
                 // The job of an entity may be another user's.
-                let shared = ledger.policy(&asked.queue).is_none_or(|policy| policy.deduplication);
-                let Some(job) = it.job.as_ref().filter(|_| !shared) else { return };
-                let (user, queue) = (asked.user.clone(), asked.queue.clone());
-                (job, Owned { user, line: *line, queue, email: asked.email })
+                let shared = ledger.policy(queue).is_none_or(|policy| policy.deduplication);
+                if shared || it.job.is_none() {
+                    return;
+                }
+                Owned { user, line: asked.line, queue, email: enqueue.email }
             }
             _ => return,
         };
-        self.jobs.entry(job.clone()).or_insert(owned);
+        self.jobs.at(seen.named.job).get_or_insert(owned);
+    }
+
+    fn owned(&self, job: Job) -> Option<&Owned> {
+        self.jobs.get(job)?.as_ref()
     }
 
     fn notified(&mut self, seen: &Seen<'_>, it: &Notified, notes: &mut Notes) {
@@ -82,23 +92,25 @@ impl Notify {
         if seen.ledger.header.sees(Sight::Queue) {
             self.ends.judge_early(seen, it, notes);
         }
-        let stranger = self.jobs.get(&it.job).is_some_and(|owned| owned.user != it.user);
+        let stranger = self.owned(seen.named.job).is_some_and(|owned| owned.user != seen.named.user);
         if !stranger {
-            self.ends.reach(it, &self.sessions);
+            self.ends.reach(seen, it, &self.sessions);
         }
     }
 
     fn judge_owner(&self, seen: &Seen<'_>, it: &Notified, notes: &mut Notes) {
-        if let Some(owned) = self.jobs.get(&it.job) {
+        if let Some(owned) = self.owned(seen.named.job) {
             notes.exercised(OWN_ONLY);
-            if owned.user != it.user {
-                let says = format!("{} is {}'s, and its end was told to {}", it.job, owned.user, it.user);
+            if owned.user != seen.named.user {
+                let owner = seen.ledger.known.users.text(owned.user);
+                let says = format!("{} is {owner}'s, and its end was told to {}", it.job, it.user);
                 notes.broken(OWN_ONLY, says, vec![owned.line, seen.line]);
                 return;
             }
         }
-        let session = it.session.as_deref().and_then(|session| self.sessions.of(session));
-        if let Some((line, user)) = session.filter(|(_, user)| *user != it.user) {
+        let session = seen.named.session.and_then(|session| self.sessions.of(session));
+        if let Some((line, user)) = session.filter(|(_, user)| *user != seen.named.user) {
+            let user = seen.ledger.known.users.text(user);
             let says = format!("the end of {}'s {} was told over a session of {user}", it.user, it.job);
             notes.broken(OWN_ONLY, says, vec![line, seen.line]);
         }

@@ -3,15 +3,16 @@
 //! A *stay* is a session together with those that go on from it. It misses nothing from its first opening on, so it is
 //! owed every end that came after that, if it is open when all is done.
 
-use std::collections::BTreeMap;
-
+use crate::check::named::Named;
+use crate::check::number::User;
+use crate::check::print::{Print, Table};
 use crate::history::Session;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sessions {
-    users: BTreeMap<String, Vec<Stay>>,
+    users: Table<User, Vec<Stay>>,
     /// Whose each session is, and the place of its stay among those of its user.
-    sessions: BTreeMap<String, Opened>,
+    sessions: Table<Print, Opened>,
 }
 
 /// A session and those that go on from it.
@@ -32,17 +33,18 @@ pub(super) enum Now {
 #[derive(Clone, Debug)]
 struct Opened {
     line: u64,
-    user: String,
+    user: User,
     stay: usize,
 }
 
 impl Sessions {
-    pub(super) fn see(&mut self, line: u64, it: &Session) {
-        if it.open { self.open(line, it) } else { self.close(line, it) }
+    pub(super) fn see(&mut self, line: u64, it: &Session, named: &Named) {
+        let Some(session) = named.session else { return };
+        if it.open { self.open(line, it, session, named.user) } else { self.close(line, it, session) }
     }
 
-    fn open(&mut self, line: u64, it: &Session) {
-        let stays = self.users.entry(it.user.clone()).or_default();
+    fn open(&mut self, line: u64, it: &Session, session: Print, user: User) {
+        let stays = self.users.at(user);
         let closed = |(n, stay): (usize, &Stay)| match stay.now {
             Now::ClosedAt(line) if it.resumed => Some((line, n)),
             _ => None,
@@ -58,12 +60,12 @@ impl Sessions {
                 stays.len() - 1
             }
         };
-        self.sessions.insert(it.session.clone(), Opened { line, user: it.user.clone(), stay });
+        self.sessions.insert(session, Opened { line, user, stay });
     }
 
-    fn close(&mut self, line: u64, it: &Session) {
-        let Some(opened) = self.sessions.get(&it.session) else { return };
-        let stays = self.users.get_mut(&opened.user);
+    fn close(&mut self, line: u64, it: &Session, session: Print) {
+        let Some(opened) = self.sessions.get(session) else { return };
+        let stays = self.users.get_mut(opened.user);
         let Some(stay) = stays.and_then(|stays| stays.get_mut(opened.stay)) else { return };
         if stay.now == Now::Open(it.session.clone()) {
             stay.now = Now::ClosedAt(line);
@@ -71,17 +73,17 @@ impl Sessions {
     }
 
     /// The line where `session` was opened, and whose it is.
-    pub(super) fn of(&self, session: &str) -> Option<(u64, &str)> {
-        self.sessions.get(session).map(|opened| (opened.line, opened.user.as_str()))
+    pub(super) fn of(&self, session: Print) -> Option<(u64, User)> {
+        self.sessions.get(session).map(|opened| (opened.line, opened.user))
     }
 
     /// The stay that `session` belongs to, among those of its user.
-    pub(super) fn stay_of(&self, session: &str) -> Option<usize> {
+    pub(super) fn stay_of(&self, session: Print) -> Option<usize> {
         self.sessions.get(session).map(|opened| opened.stay)
     }
 
     /// All stays of `user`.
-    pub(super) fn stays(&self, user: &str) -> &[Stay] {
+    pub(super) fn stays(&self, user: User) -> &[Stay] {
         self.users.get(user).map_or(&[], Vec::as_slice)
     }
 }

@@ -4,13 +4,15 @@
 //! work when the lease ran out; or the handler was done in time, or never began, and then a message must have been lost,
 //! which needs something that was in its way. The cases exclude each other in this order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::reach::Reach;
 use super::{CAUSED, ToldOnce};
 use crate::causes::Cause;
 use crate::check::Seen;
 use crate::check::ledger::{Attempt, Live};
+use crate::check::number::Job;
+use crate::check::print::Table;
 use crate::history::{AttemptOutcome, Finished, Granted, Lease, Settled, Started, Then, What};
 use crate::verdict::Notes;
 
@@ -18,15 +20,17 @@ use crate::verdict::Notes;
 pub(super) struct Caused {
     reach: Reach,
     /// The handlers of open jobs, by job and attempt.
-    runs: BTreeMap<String, BTreeMap<u32, Run>>,
+    runs: Table<Job, Vec<Run>>,
     /// Of open jobs whose last attempt was lost, why.
-    lost: BTreeMap<String, Option<Cause>>,
+    lost: Table<Job, Option<Cause>>,
     told: ToldOnce,
 }
 
-/// What is known of a handler: the lines that speak of it, and when it was done.
+/// What is known of a handler: the lines at which it began and was last done, and when it was done.
 struct Run {
-    lines: Vec<u64>,
+    attempt: u32,
+    begun_line: u64,
+    finished_lines: Vec<u64>,
     finished_at: Option<u64>,
 }
 
@@ -36,50 +40,56 @@ impl Caused {
         match &seen.event.what {
             What::Started(it) => self.start(seen, it),
             What::Finished(it) => self.finish(seen, it),
-            What::Granted(it) => it.jobs.iter().for_each(|lease| self.grant(seen, it, lease, notes)),
+            What::Granted(it) => {
+                for (lease, &job) in it.jobs.iter().zip(seen.jobs) {
+                    self.grant(seen, it, lease, job, notes);
+                }
+            }
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
-            What::Cancelled(it) => self.forget(&it.job),
-            What::Purged(it) => self.forget(&it.job),
+            What::Cancelled(_) | What::Purged(_) => self.forget(seen.named.job),
             _ => {}
         }
     }
 
     fn start(&mut self, seen: &Seen<'_>, it: &Started) {
-        for given in &it.jobs {
-            let leased = seen.ledger.live.get(&given.job).and_then(Live::leased);
+        for (given, &job) in it.jobs.iter().zip(seen.jobs) {
+            let leased = seen.ledger.live(job).and_then(Live::leased);
             if leased.is_some_and(|attempt| attempt.number == given.attempt) {
-                let run = Run { lines: vec![seen.line], finished_at: None };
-                self.runs.entry(given.job.clone()).or_default().insert(given.attempt, run);
+                let attempt = given.attempt;
+                let run = Run { attempt, begun_line: seen.line, finished_lines: Vec::new(), finished_at: None };
+                let runs = self.runs.at(job);
+                runs.retain(|run| run.attempt != attempt);
+                runs.reserve_exact(1);
+                runs.push(run);
             }
         }
     }
 
     fn finish(&mut self, seen: &Seen<'_>, it: &Finished) {
-        for ended in &it.jobs {
-            let run = self.runs.get_mut(&ended.job).and_then(|runs| runs.get_mut(&ended.attempt));
-            if let Some(run) = run {
-                run.lines.push(seen.line);
+        for (ended, &job) in it.jobs.iter().zip(seen.jobs) {
+            let runs = self.runs.get_mut(job).into_iter().flatten();
+            for run in runs.filter(|run| run.attempt == ended.attempt) {
+                run.finished_lines.push(seen.line);
                 run.finished_at = Some(seen.event.at);
             }
         }
     }
 
     fn settle(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
-        let live = seen.ledger.live.get(&it.job);
+        let live = seen.ledger.live(seen.named.job);
         let attempt = live.and_then(Live::leased).filter(|attempt| attempt.number == it.attempt);
         if let (Some(live), Some(attempt), AttemptOutcome::Lost) = (live, attempt, it.outcome) {
-            let cause = self.lose(seen, it.clock, &it.job, live, attempt, notes);
-            self.lost.insert(it.job.clone(), cause);
-        }
-        if let Some(runs) = self.runs.get_mut(&it.job) {
-            runs.remove(&it.attempt);
+            let cause = self.lose(seen, it.clock, seen.named.job, live, attempt, notes);
+            self.lost.insert(seen.named.job, cause);
         }
         if !matches!(it.then, Some(Then::RetryAt(_))) {
-            self.forget(&it.job);
+            self.forget(seen.named.job);
+        } else if let Some(runs) = self.runs.get_mut(seen.named.job) {
+            runs.retain(|run| run.attempt != it.attempt);
         }
     }
 
-    fn forget(&mut self, job: &str) {
+    fn forget(&mut self, job: Job) {
         self.runs.remove(job);
         self.lost.remove(job);
     }
@@ -89,23 +99,26 @@ impl Caused {
         &self,
         seen: &Seen<'_>,
         clock: u64,
-        job: &str,
+        job: Job,
         live: &Live,
         attempt: &Attempt,
         notes: &mut Notes,
     ) -> Option<Cause> {
         notes.exercised(CAUSED);
-        let run = self.runs.get(job).and_then(|runs| runs.get(&attempt.number));
+        let run = self.runs.get(job).and_then(|runs| runs.iter().find(|run| run.attempt == attempt.number));
         let cause = self.why_lost(seen, clock, attempt, run);
         cause
             .map_err(|why| {
-                let Attempt { number, processor, granted_at, .. } = attempt;
+                let Attempt { number, granted_at, .. } = attempt;
                 let says = format!(
-                    "attempt {number} of {job} ({}), granted to {processor} at {granted_at}, was lost at clock {clock} \
-                     without a cause: {why}",
-                    live.queue,
+                    "attempt {number} of {} ({}), granted to {} at {granted_at}, was lost at clock {clock} without a \
+                     cause: {why}",
+                    seen.ledger.job_name(job),
+                    seen.ledger.queue_name(live.queue),
+                    seen.ledger.known.processors.text(attempt.processor),
                 );
-                let of_run = run.into_iter().flat_map(|run| run.lines.iter().copied());
+                let of_run =
+                    run.into_iter().flat_map(|run| [run.begun_line].into_iter().chain(run.finished_lines.clone()));
                 let lines: BTreeSet<u64> = live.lines_and(seen.line).into_iter().chain(of_run).collect();
                 notes.broken(CAUSED, says, lines.into_iter().collect());
             })
@@ -114,7 +127,8 @@ impl Caused {
 
     fn why_lost(&self, seen: &Seen<'_>, clock: u64, attempt: &Attempt, run: Option<&Run>) -> Result<Cause, String> {
         let slack = seen.ledger.slack();
-        let Attempt { processor, granted_at, lease_until, .. } = attempt;
+        let Attempt { granted_at, lease_until, .. } = attempt;
+        let processor = seen.ledger.known.processors.text(attempt.processor);
         if !self.reach.is_up_since(processor, *granted_at) {
             return Ok(Cause::ProcessorLost);
         }
@@ -135,9 +149,9 @@ impl Caused {
     }
 
     /// A delivery that is its job's first needs no cause.
-    fn grant(&mut self, seen: &Seen<'_>, it: &Granted, lease: &Lease, notes: &mut Notes) {
-        let Some(live) = seen.ledger.live.get(&lease.job) else {
-            return self.grant_ended(seen, lease, notes);
+    fn grant(&mut self, seen: &Seen<'_>, it: &Granted, lease: &Lease, job: Job, notes: &mut Notes) {
+        let Some(live) = seen.ledger.live(job) else {
+            return self.grant_ended(seen, lease, job, notes);
         };
         let Some(last) = live.attempts.last() else {
             if 0 < live.deliveries {
@@ -149,28 +163,28 @@ impl Caused {
         let cause = match last.end.as_ref().map(|end| end.outcome) {
             Some(AttemptOutcome::Failed) => Some(Cause::Failed),
             Some(AttemptOutcome::TimedOut) => Some(Cause::TimedOut),
-            Some(AttemptOutcome::Lost) => self.lost.remove(&lease.job).flatten(),
+            Some(AttemptOutcome::Lost) => self.lost.remove(job).flatten(),
             Some(AttemptOutcome::Completed | AttemptOutcome::Cancelled) => {
                 let says =
                     format!("{} was delivered again after its attempt {} had ended well", lease.job, last.number);
-                self.told.broken(CAUSED, &lease.job, says, live.lines_and(seen.line), notes);
+                self.told.broken(CAUSED, job, says, live.lines_and(seen.line), notes);
                 None
             }
-            None => self.lose(seen, it.clock, &lease.job, live, last, notes),
+            None => self.lose(seen, it.clock, job, live, last, notes),
         };
         if cause.is_some() && last.end.is_some() {
             notes.exercised(CAUSED);
         }
         notes.delivered_again(cause);
-        self.runs.remove(&lease.job);
+        self.runs.remove(job);
     }
 
     /// What was never enqueued is `job/no-phantom`'s.
-    fn grant_ended(&mut self, seen: &Seen<'_>, lease: &Lease, notes: &mut Notes) {
-        let Some(end) = seen.ledger.ended.get(&lease.job) else { return };
+    fn grant_ended(&mut self, seen: &Seen<'_>, lease: &Lease, job: Job, notes: &mut Notes) {
+        let Some(end) = seen.ledger.ended(job) else { return };
         notes.exercised(CAUSED);
         notes.delivered_again(None);
         let says = format!("{} was delivered again after the job had {}", lease.job, end.how.words());
-        self.told.broken(CAUSED, &lease.job, says, vec![end.line, seen.line], notes);
+        self.told.broken(CAUSED, job, says, vec![end.line, seen.line], notes);
     }
 }

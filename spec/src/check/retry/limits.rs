@@ -4,51 +4,52 @@
 //! Where handlers are seen too, their word counts: a job whose handler failed and that is settled as completed is given
 //! up as well.
 
-use std::collections::BTreeMap;
-
 use super::{ToldOnce, attempts_max, deliveries};
 use crate::check::Seen;
 use crate::check::ledger::{End, EndHow, Live};
-use crate::history::{AttemptOutcome, Finished, Redriven, Settled, Then, What};
+use crate::check::number::Job;
+use crate::check::print::Table;
+use crate::clause::Place;
+use crate::history::{AttemptOutcome, Ended, Finished, Redriven, Settled, Then, What};
 use crate::verdict::Notes;
 
-const AT_MOST: &str = "retry/at-most";
-const AT_LEAST: &str = "retry/at-least";
-const INFINITE: &str = "retry/infinite";
-const STOPS: &str = "retry/stops";
+const AT_MOST: Place = Place::of("retry/at-most");
+const AT_LEAST: Place = Place::of("retry/at-least");
+const INFINITE: Place = Place::of("retry/infinite");
+const STOPS: Place = Place::of("retry/stops");
 
 #[derive(Default)]
 pub(super) struct Limits {
     told: ToldOnce,
     /// Leased jobs whose handler has failed: the attempt and the line.
-    failed: BTreeMap<String, (u32, u64)>,
+    failed: Table<Job, (u32, u64)>,
 }
 
 impl Limits {
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
             What::Granted(it) => {
-                for lease in &it.jobs {
-                    self.grant(seen, &it.queue, &lease.job, notes);
+                for (lease, &job) in it.jobs.iter().zip(seen.jobs) {
+                    self.grant(seen, &it.queue, &lease.job, job, notes);
                 }
             }
             What::Finished(it) => self.finish(seen, it),
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
-            What::Cancelled(it) => drop(self.failed.remove(&it.job)),
+            What::Cancelled(_) => drop(self.failed.remove(seen.named.job)),
             What::Redriven(it) => self.redrive(seen, it, notes),
             _ => {}
         }
     }
 
-    fn grant(&mut self, seen: &Seen<'_>, queue: &str, job: &str, notes: &mut Notes) {
-        if let Some(live) = seen.ledger.live.get(job) {
-            self.grant_live(seen, job, live, notes);
-        } else if let Some(end) = seen.ledger.ended.get(job) {
-            self.grant_ended(seen, queue, job, end, notes);
+    fn grant(&mut self, seen: &Seen<'_>, queue: &str, name: &str, job: Job, notes: &mut Notes) {
+        if let Some(live) = seen.ledger.live(job) {
+            self.grant_live(seen, name, job, live, notes);
+        } else if let Some(end) = seen.ledger.ended(job) {
+            self.grant_ended(seen, (queue, name), job, end, notes);
         }
     }
 
-    fn grant_live(&mut self, seen: &Seen<'_>, job: &str, live: &Live, notes: &mut Notes) {
+    fn grant_live(&mut self, seen: &Seen<'_>, name: &str, job: Job, live: &Live, notes: &mut Notes) {
         let before = deliveries(live);
         let completed = live
             .attempts
@@ -56,36 +57,38 @@ impl Limits {
             .and_then(|attempt| attempt.end.as_ref())
             .filter(|end| end.outcome == AttemptOutcome::Completed);
         if let Some(end) = completed {
-            let says = format!("{job} ({}) completed at clock {}, but was delivered again", live.queue, end.clock);
+            let queue = seen.ledger.queue_name(live.queue);
+            let says = format!("{name} ({queue}) completed at clock {}, but was delivered again", end.clock);
             self.told.broken(STOPS, job, says, live.lines_and(seen.line), notes);
         }
-        let Some(max) = attempts_max(seen.ledger, &live.queue) else {
+        let Some(max) = attempts_max(seen.ledger, live.queue) else {
             return;
         };
         if 0 < before {
             notes.exercised(AT_MOST);
         }
         if before == max {
-            let says = format!("{job} ({}, {max} attempts) was delivered {} times", live.queue, before + 1);
+            let queue = seen.ledger.queue_name(live.queue);
+            let says = format!("{name} ({queue}, {max} attempts) was delivered {} times", before + 1);
             notes.broken(AT_MOST, says, live.lines_and(seen.line));
         }
     }
 
-    fn grant_ended(&mut self, seen: &Seen<'_>, queue: &str, job: &str, end: &End, notes: &mut Notes) {
+    fn grant_ended(&mut self, seen: &Seen<'_>, (queue, name): (&str, &str), job: Job, end: &End, notes: &mut Notes) {
         let lines = vec![end.line, seen.line];
         match end.how {
             EndHow::Completed => {
-                let says = format!("{job} ({queue}) completed at clock {}, but was delivered again", end.clock);
+                let says = format!("{name} ({queue}) completed at clock {}, but was delivered again", end.clock);
                 self.told.broken(STOPS, job, says, lines, notes);
             }
             EndHow::Failed | EndHow::DeadLetter => {
-                let Some(max) = attempts_max(seen.ledger, queue) else {
+                let Some(max) = attempts_max(seen.ledger, seen.named.queue) else {
                     return;
                 };
                 notes.exercised(AT_MOST);
                 if max <= end.attempts {
                     let says = format!(
-                        "{job} ({queue}, {max} attempts) was delivered {} times, the last one after it had been given \
+                        "{name} ({queue}, {max} attempts) was delivered {} times, the last one after it had been given \
                          up at clock {}",
                         end.attempts + 1,
                         end.clock,
@@ -99,17 +102,18 @@ impl Limits {
 
     /// Only of an attempt that holds its lease will the queue still say how it ended.
     fn finish(&mut self, seen: &Seen<'_>, it: &Finished) {
-        for ended in it.jobs.iter().filter(|ended| ended.outcome == AttemptOutcome::Failed) {
-            let leased = seen.ledger.live.get(&ended.job).and_then(Live::leased);
+        let failed = |ended: &&Ended| ended.outcome == AttemptOutcome::Failed;
+        for (ended, &job) in it.jobs.iter().zip(seen.jobs).filter(|(ended, _)| failed(ended)) {
+            let leased = seen.ledger.live(job).and_then(Live::leased);
             if leased.is_some_and(|attempt| attempt.number == ended.attempt) {
-                self.failed.insert(ended.job.clone(), (ended.attempt, seen.line));
+                self.failed.insert(job, (ended.attempt, seen.line));
             }
         }
     }
 
     /// A job whose handler failed is taken for done, although it could be tried again.
     fn take_for_done(&mut self, seen: &Seen<'_>, it: &Settled, live: &Live, line: u64, notes: &mut Notes) {
-        let max = attempts_max(seen.ledger, &live.queue);
+        let max = attempts_max(seen.ledger, live.queue);
         let clause = match max {
             Some(max) if max <= deliveries(live) => return,
             Some(_) => AT_LEAST,
@@ -117,18 +121,20 @@ impl Limits {
         };
         let says = format!(
             "the handler of {} ({}) failed in attempt {}, but the job was settled as completed with attempts left",
-            it.job, live.queue, it.attempt,
+            it.job,
+            seen.ledger.queue_name(live.queue),
+            it.attempt,
         );
         let mut lines = live.lines_and(seen.line);
         lines.push(line);
         lines.sort_unstable();
         notes.exercised(clause);
-        self.told.broken(clause, &it.job, says, lines, notes);
+        self.told.broken(clause, seen.named.job, says, lines, notes);
     }
 
     fn settle(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
-        let failed = self.failed.remove(&it.job).filter(|(attempt, _)| *attempt == it.attempt);
-        let Some(live) = seen.ledger.live.get(&it.job) else {
+        let failed = self.failed.remove(seen.named.job).filter(|(attempt, _)| *attempt == it.attempt);
+        let Some(live) = seen.ledger.live(seen.named.job) else {
             return;
         };
         if it.outcome == AttemptOutcome::Completed {
@@ -138,10 +144,10 @@ impl Limits {
             }
         }
         let given_up = matches!(it.then, Some(Then::Failed | Then::DeadLetter));
-        if it.outcome == AttemptOutcome::Cancelled || seen.ledger.policy(&live.queue).is_none() {
+        if it.outcome == AttemptOutcome::Cancelled || seen.ledger.policy(live.queue).is_none() {
             return;
         }
-        match attempts_max(seen.ledger, &live.queue) {
+        match attempts_max(seen.ledger, live.queue) {
             Some(max) if given_up => self.give_up(seen, it, live, max, notes),
             Some(_) => {}
             None => self.never_give_up(seen, it, live, given_up, notes),
@@ -155,8 +161,9 @@ impl Limits {
             notes.exercised(AT_MOST); // From here on it must not be delivered.
             return;
         }
-        let says = format!("{} ({}, {max} attempts) was given up after {had} deliveries", it.job, live.queue);
-        self.told.broken(AT_LEAST, &it.job, says, live.lines_and(seen.line), notes);
+        let queue = seen.ledger.queue_name(live.queue);
+        let says = format!("{} ({queue}, {max} attempts) was given up after {had} deliveries", it.job);
+        self.told.broken(AT_LEAST, seen.named.job, says, live.lines_and(seen.line), notes);
     }
 
     fn never_give_up(&mut self, seen: &Seen<'_>, it: &Settled, live: &Live, given_up: bool, notes: &mut Notes) {
@@ -167,19 +174,19 @@ impl Limits {
             let says = format!(
                 "{} ({}, infinite attempts) was given up after {} deliveries",
                 it.job,
-                live.queue,
+                seen.ledger.queue_name(live.queue),
                 deliveries(live)
             );
-            self.told.broken(INFINITE, &it.job, says, live.lines_and(seen.line), notes);
+            self.told.broken(INFINITE, seen.named.job, says, live.lines_and(seen.line), notes);
         }
     }
 
     fn redrive(&mut self, seen: &Seen<'_>, it: &Redriven, notes: &mut Notes) {
-        let end = seen.ledger.ended.get(&it.job);
+        let end = seen.ledger.ended(seen.named.job);
         let Some(end) = end.filter(|end| end.how == EndHow::Completed) else {
             return;
         };
         let says = format!("{} completed at clock {}, but was put back into its queue", it.job, end.clock);
-        self.told.broken(STOPS, &it.job, says, vec![end.line, seen.line], notes);
+        self.told.broken(STOPS, seen.named.job, says, vec![end.line, seen.line], notes);
     }
 }

@@ -11,11 +11,13 @@ mod reach;
 use std::collections::BTreeSet;
 
 use super::ledger::{Ledger, Live};
+use super::number::{Job, Queue};
 use super::{Family, Seen};
+use crate::clause::Place;
 use crate::verdict::Notes;
 
 /// The clause that redeliveries are counted for.
-pub(super) const CAUSED: &str = "retry/caused";
+pub(super) const CAUSED: Place = Place::of("retry/caused");
 
 #[derive(Default)]
 pub(super) struct Retry {
@@ -36,19 +38,19 @@ impl Family for Retry {
 
 /// Breaches that have been told of, so that each is told once.
 #[derive(Default)]
-struct ToldOnce(BTreeSet<(&'static str, String)>);
+struct ToldOnce(BTreeSet<(Place, Job)>);
 
 impl ToldOnce {
     /// Notes that `clause` is broken for `job`, unless that was noted before.
-    fn broken(&mut self, clause: &'static str, job: &str, says: String, lines: Vec<u64>, notes: &mut Notes) {
-        if self.0.insert((clause, job.to_owned())) {
+    fn broken(&mut self, clause: Place, job: Job, says: String, lines: Vec<u64>, notes: &mut Notes) {
+        if self.0.insert((clause, job)) {
             notes.broken(clause, says, lines);
         }
     }
 }
 
 /// How many deliveries the policy of `queue` allows; `None` if there is no end, or no such queue.
-fn attempts_max(ledger: &Ledger, queue: &str) -> Option<u32> {
+fn attempts_max(ledger: &Ledger, queue: Queue) -> Option<u32> {
     ledger.policy(queue)?.attempts.max()
 }
 

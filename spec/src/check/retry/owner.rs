@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use crate::check::Seen;
 use crate::check::ledger::{Attempt, End, Live, word};
+use crate::clause::Place;
 use crate::history::{AttemptOutcome, Granted, Settled, What};
 use crate::verdict::Notes;
 
-const ONE_OWNER: &str = "retry/one-owner";
+const ONE_OWNER: Place = Place::of("retry/one-owner");
 
 #[derive(Default)]
 pub(super) struct Owner {}
@@ -26,11 +27,11 @@ impl Owner {
 
 fn grant(seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
     let mut twice = BTreeSet::new();
-    for lease in &it.jobs {
-        let Some(live) = seen.ledger.live.get(&lease.job) else {
+    for (lease, &job) in it.jobs.iter().zip(seen.jobs) {
+        let Some(live) = seen.ledger.live(job) else {
             continue;
         };
-        if 1 < it.jobs.len() && !twice.insert(&lease.job) {
+        if 1 < it.jobs.len() && !twice.insert(job) {
             let says = format!("{} is in the delivery {} twice", lease.job, it.delivery);
             notes.broken(ONE_OWNER, says, live.lines_and(seen.line));
         }
@@ -42,7 +43,13 @@ fn grant(seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
         };
         let says = format!(
             "{} ({}) was granted to {} at clock {} while attempt {} on {} held a lease until {}{lost}",
-            lease.job, live.queue, it.processor, it.clock, holder.number, holder.processor, holder.lease_until,
+            lease.job,
+            seen.ledger.queue_name(live.queue),
+            it.processor,
+            it.clock,
+            holder.number,
+            seen.ledger.known.processors.text(holder.processor),
+            holder.lease_until,
         );
         notes.broken(ONE_OWNER, says, live.lines_and(seen.line));
     }
@@ -68,12 +75,12 @@ fn settle(seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
         notes.exercised(ONE_OWNER);
         return;
     }
-    let (why, lines) = match (seen.ledger.live.get(&it.job), seen.ledger.ended.get(&it.job)) {
-        (Some(live), _) => (unfit(live, it), live.lines_and(seen.line)),
-        (None, Some(end)) => (Some(over(end)), vec![end.line, seen.line]),
+    let wrong = match (seen.ledger.live(seen.named.job), seen.ledger.ended(seen.named.job)) {
+        (Some(live), _) => unfit(seen, live, it).map(|why| (why, live.lines_and(seen.line))),
+        (None, Some(end)) => Some((over(end), vec![end.line, seen.line])),
         (None, None) => return, // A job out of nowhere is `job/no-phantom`'s.
     };
-    if let Some(why) = why {
+    if let Some((why, lines)) = wrong {
         let says = format!(
             "{} was settled as {} by attempt {} at clock {}, but {why}",
             it.job,
@@ -87,7 +94,7 @@ fn settle(seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
 }
 
 /// Why the attempt that `it` settles does not hold the lease of a live job, if it does not.
-fn unfit(live: &Live, it: &Settled) -> Option<String> {
+fn unfit(seen: &Seen<'_>, live: &Live, it: &Settled) -> Option<String> {
     let behind = live.attempts.iter().rev().position(|attempt| attempt.number == it.attempt);
     let Some(behind) = behind else {
         return Some("no such attempt was granted".into());
@@ -97,7 +104,8 @@ fn unfit(live: &Live, it: &Settled) -> Option<String> {
         return Some(format!("that attempt had ended at clock {}", end.clock));
     }
     let newer = live.attempts.last().filter(|_| 0 < behind)?;
-    Some(format!("attempt {} had been granted to {} at clock {}", newer.number, newer.processor, newer.granted_clock))
+    let processor = seen.ledger.known.processors.text(newer.processor);
+    Some(format!("attempt {} had been granted to {processor} at clock {}", newer.number, newer.granted_clock))
 }
 
 fn over(end: &End) -> String {

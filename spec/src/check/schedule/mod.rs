@@ -8,6 +8,7 @@ mod storing;
 mod ticks;
 
 use super::ledger::Ledger;
+use super::number::Queue;
 use super::{Family, Seen};
 use crate::queues::Policy;
 use crate::verdict::Notes;
@@ -33,7 +34,7 @@ impl Family for Schedule {
 }
 
 /// A scheduled queue's policy and the distance of its ticks.
-fn scheduled<'a>(ledger: &'a Ledger, queue: &str) -> Option<(&'a Policy, u64)> {
+fn scheduled(ledger: &Ledger, queue: Queue) -> Option<(&Policy, u64)> {
     let policy = ledger.policy(queue)?;
     Some((policy, policy.schedule.as_ref()?.every_ms))
 }

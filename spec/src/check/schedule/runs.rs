@@ -7,16 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Seen;
 use super::super::ledger::{Ledger, Live};
+use super::super::number::Queue;
 use super::{scheduled, tick_at};
+use crate::clause::Place;
 use crate::history::{Granted, What};
 use crate::verdict::Notes;
 
-const CATCH_UP: &str = "schedule/catch-up";
-const DRAINS: &str = "schedule/drains";
+const CATCH_UP: Place = Place::of("schedule/catch-up");
+const DRAINS: Place = Place::of("schedule/drains");
 
 #[derive(Default)]
 pub(super) struct Runs {
-    runs: BTreeMap<String, Run>,
+    runs: BTreeMap<Queue, Run>,
     at: u64,
     line: u64,
 }
@@ -69,27 +71,28 @@ impl Runs {
 
     pub(super) fn finish(&mut self, ledger: &Ledger, notes: &mut Notes) {
         for (queue, run) in std::mem::take(&mut self.runs) {
-            self.judge_end(ledger, &queue, &run, notes);
+            self.judge_end(ledger, queue, &run, notes);
         }
     }
 
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
-        let Some((policy, every_ms)) = scheduled(seen.ledger, &it.queue) else {
+        let Some((policy, every_ms)) = scheduled(seen.ledger, seen.named.queue) else {
             return;
         };
         let tick = tick_at(it.clock, every_ms);
-        if self.runs.get(&it.queue).is_none_or(|run| run.tick != tick) {
-            if let Some(run) = self.runs.remove(&it.queue) {
-                self.judge_end(seen.ledger, &it.queue, &run, notes);
+        let queue = seen.named.queue;
+        if self.runs.get(&queue).is_none_or(|run| run.tick != tick) {
+            if let Some(run) = self.runs.remove(&queue) {
+                self.judge_end(seen.ledger, queue, &run, notes);
             }
             let run = Run { tick, first_line: seen.line, ..Run::default() };
-            self.runs.insert(it.queue.clone(), run);
+            self.runs.insert(queue, run);
         }
-        let Some(run) = self.runs.get_mut(&it.queue) else {
+        let Some(run) = self.runs.get_mut(&queue) else {
             return;
         };
         run.granted_at = seen.event.at;
-        if seen.ledger.repeats_batch(it) {
+        if seen.ledger.repeats_batch(seen.named.batch, seen.jobs) {
             run.repeats += 1;
         } else {
             run.grant(seen, it, policy.batch_size_max(), notes);
@@ -97,23 +100,24 @@ impl Runs {
     }
 
     /// By the next tick nothing may be left of what waited at this one, unless no slot was free for it.
-    fn judge_end(&self, ledger: &Ledger, queue: &str, run: &Run, notes: &mut Notes) {
+    fn judge_end(&self, ledger: &Ledger, queue: Queue, run: &Run, notes: &mut Notes) {
         let Some((policy, every_ms)) = scheduled(ledger, queue) else {
             return;
         };
         let head = ledger.line(queue).and_then(|line| line.jobs().next());
-        let left = head.filter(|(due, _)| *due <= run.tick).and_then(|(_, job)| Some((job, ledger.live.get(job)?)));
+        let left = head.filter(|(due, _)| *due <= run.tick).and_then(|(_, job)| Some((job, ledger.live(job)?)));
         let Some((job, live)) = left else {
             return notes.exercised(DRAINS);
         };
         let until = ledger.calm.at(run.tick + every_ms);
         let since = ledger.deliverable_at(live).max(run.granted_at);
-        if self.at < until || until < since || ledger.paused.contains(queue) || policy.rate_limit.is_some() {
+        if self.at < until || until < since || ledger.is_paused(queue) || policy.rate_limit.is_some() {
             return;
         }
         notes.exercised(DRAINS);
         let idle_ms = ledger.calm.between(since, until);
         if ledger.slack().late_ms < idle_ms {
+            let (job, queue) = (ledger.job_name(job), ledger.queue_name(queue));
             let says = format!(
                 "{job} of {queue} waited at the tick at clock {}, whose run had begun, but was not delivered before the \
                  next tick; the run stood still for {idle_ms} ms with a slot free",
@@ -130,7 +134,8 @@ impl Runs {
 
 impl Run {
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, size: u32, notes: &mut Notes) {
-        let lives = it.jobs.iter().filter_map(|lease| Some((lease, seen.ledger.live.get(&lease.job)?)));
+        let leases = it.jobs.iter().zip(seen.jobs);
+        let lives = leases.filter_map(|(lease, &job)| Some((lease, seen.ledger.live(job)?)));
         let one_due = self.dues.len() < 2;
         let dues = lives.clone().map(|(_, live)| live.ready_clock);
         for due in dues {

@@ -8,18 +8,20 @@ use std::collections::BTreeMap;
 
 use super::super::Seen;
 use super::super::ledger::{Ledger, Live};
+use super::super::number::Queue;
 use super::{scheduled, tick_at, tick_from};
+use crate::clause::Place;
 use crate::history::{Granted, What};
 use crate::queues::{Backoff, Policy};
 use crate::verdict::Notes;
 
-const ON_TICK: &str = "schedule/on-tick";
-const EVERY_TICK: &str = "schedule/every-tick";
+const ON_TICK: Place = Place::of("schedule/on-tick");
+const EVERY_TICK: Place = Place::of("schedule/every-tick");
 
 #[derive(Default)]
 pub(super) struct Ticks {
     /// Per queue the newest tick that is dealt with: a delivery came at or after it, or its lack was told.
-    fired: BTreeMap<String, u64>,
+    fired: BTreeMap<Queue, u64>,
     at: u64,
     line: u64,
 }
@@ -37,12 +39,12 @@ impl Ticks {
         (self.at, self.line) = (seen.event.at, seen.line);
         match &seen.event.what {
             What::Granted(it) => {
-                let Some((policy, every_ms)) = scheduled(seen.ledger, &it.queue) else {
+                let Some((policy, every_ms)) = scheduled(seen.ledger, seen.named.queue) else {
                     return;
                 };
                 judge_on_tick(seen, it, policy, notes);
                 judge_twice(seen, it, policy, every_ms, notes);
-                self.fire(seen.ledger, it, every_ms, notes);
+                self.fire(seen, it, every_ms, notes);
             }
             What::Drained(_) => self.finish(seen.ledger, notes),
             _ => {}
@@ -51,7 +53,7 @@ impl Ticks {
 
     /// Ticks that should have fired by now and did not.
     pub(super) fn finish(&mut self, ledger: &Ledger, notes: &mut Notes) {
-        for (queue, _) in ledger.queues().iter() {
+        for (queue, _) in ledger.queues() {
             let Some((_, every_ms)) = scheduled(ledger, queue) else {
                 continue;
             };
@@ -59,45 +61,47 @@ impl Ticks {
                 continue;
             };
             if due.since < self.at && self.judge_late(ledger, queue, &due, ledger.clock, notes) {
-                self.fired.insert(queue.to_owned(), u64::MAX);
+                self.fired.insert(queue, u64::MAX);
             }
         }
     }
 
     /// The oldest tick of `queue` that events waited at and that no delivery followed.
-    fn due<'a>(&self, ledger: &'a Ledger, queue: &str, every_ms: u64) -> Option<Due<'a>> {
-        if ledger.paused.contains(queue) || ledger.policy(queue)?.rate_limit.is_some() {
+    fn due<'a>(&self, ledger: &'a Ledger, queue: Queue, every_ms: u64) -> Option<Due<'a>> {
+        if ledger.is_paused(queue) || ledger.policy(queue)?.rate_limit.is_some() {
             return None;
         }
         let (ready_clock, job) = ledger.line(queue)?.jobs().next()?;
-        let live = ledger.live.get(job)?;
-        let after_fired = self.fired.get(queue).map_or(0, |fired| fired.saturating_add(every_ms));
+        let live = ledger.live(job)?;
+        let after_fired = self.fired.get(&queue).map_or(0, |fired| fired.saturating_add(every_ms));
         let tick = tick_from(ready_clock, every_ms).max(after_fired);
         let since = ledger.calm.at(tick).max(ledger.deliverable_at(live));
         Some(Due { tick, since, live })
     }
 
-    fn fire(&mut self, ledger: &Ledger, it: &Granted, every_ms: u64, notes: &mut Notes) {
+    fn fire(&mut self, seen: &Seen<'_>, it: &Granted, every_ms: u64, notes: &mut Notes) {
+        let (ledger, queue) = (seen.ledger, seen.named.queue);
         let tick = tick_at(it.clock, every_ms);
-        let due = self.due(ledger, &it.queue, every_ms).filter(|due| due.tick <= tick);
+        let due = self.due(ledger, queue, every_ms).filter(|due| due.tick <= tick);
         if let Some(due) = due {
             notes.exercised(EVERY_TICK);
-            self.judge_late(ledger, &it.queue, &due, it.clock, notes);
+            self.judge_late(ledger, queue, &due, it.clock, notes);
         }
-        let fired = self.fired.entry(it.queue.clone()).or_default();
+        let fired = self.fired.entry(queue).or_default();
         *fired = tick.max(*fired);
     }
 
     /// At `clock`, the queue's time.
-    fn judge_late(&self, ledger: &Ledger, queue: &str, due: &Due<'_>, clock: u64, notes: &mut Notes) -> bool {
+    fn judge_late(&self, ledger: &Ledger, queue: Queue, due: &Due<'_>, clock: u64, notes: &mut Notes) -> bool {
         let by_the_queue = clock.saturating_sub(due.tick);
         let late_ms = ledger.calm.between(due.since, self.at.max(due.since)).min(by_the_queue);
         if late_ms <= ledger.slack().late_ms {
             return false;
         }
         let says = format!(
-            "events of {queue} waited at the tick at clock {}, but no delivery followed it for {late_ms} ms with a slot \
+            "events of {} waited at the tick at clock {}, but no delivery followed it for {late_ms} ms with a slot \
              free",
+            ledger.queue_name(queue),
             due.tick
         );
         notes.exercised(EVERY_TICK);
@@ -120,8 +124,8 @@ fn judge_on_tick(seen: &Seen<'_>, it: &Granted, policy: &Policy, notes: &mut Not
     let error_ms = seen.ledger.slack().clock_error_ms;
     let mut early = None;
     let mut judged = false;
-    for lease in &it.jobs {
-        let Some(live) = seen.ledger.live.get(&lease.job) else {
+    for (lease, &job) in it.jobs.iter().zip(seen.jobs) {
+        let Some(live) = seen.ledger.live(job) else {
             continue;
         };
         let Some(since) = waits_since(live, policy) else {
@@ -148,8 +152,8 @@ fn judge_on_tick(seen: &Seen<'_>, it: &Granted, policy: &Policy, notes: &mut Not
 /// No event is delivered twice for one tick.
 fn judge_twice(seen: &Seen<'_>, it: &Granted, policy: &Policy, every_ms: u64, notes: &mut Notes) {
     let error_ms = seen.ledger.slack().clock_error_ms;
-    let twice = it.jobs.iter().find_map(|lease| {
-        let live = seen.ledger.live.get(&lease.job)?;
+    let twice = it.jobs.iter().zip(seen.jobs).find_map(|(lease, &job)| {
+        let live = seen.ledger.live(job)?;
         let before = live.attempts.last()?.granted_clock;
         let next = tick_at(before.saturating_sub(error_ms), every_ms) + every_ms;
         (it.clock + error_ms < next).then_some((lease, live, before))

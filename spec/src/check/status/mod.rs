@@ -9,18 +9,22 @@ mod moves;
 mod row;
 mod writes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::ledger::Question;
+use super::number::Job;
+use super::print::Table;
 use super::{Family, Seen};
-use crate::history::{Fault, Redrive, Reply, StatusRead, Told, What};
+use crate::clause::Place;
+use crate::history::{Fault, Reply, StatusRead, Told, What};
 use crate::lifecycle::Stage;
 use crate::verdict::Notes;
 
-const DURABLE: &str = "status/durable";
-const FINAL: &str = "status/final";
-const FLOW: &str = "status/flow";
-const MONOTONIC: &str = "status/monotonic";
-const READ_YOUR_WRITES: &str = "status/read-your-writes";
+const DURABLE: Place = Place::of("status/durable");
+const FINAL: Place = Place::of("status/final");
+const FLOW: Place = Place::of("status/flow");
+const MONOTONIC: Place = Place::of("status/monotonic");
+const READ_YOUR_WRITES: Place = Place::of("status/read-your-writes");
 
 #[derive(Default)]
 pub(super) struct Status {
@@ -40,7 +44,7 @@ impl Family for Status {
         if let What::StatusRead(it) = &seen.event.what {
             self.writes.read(seen, it, &self.crashes, &self.redrives, notes);
             self.rows.read(seen, it, &self.redrives, notes);
-            let told = self.writes.is_acknowledged(&it.job) || self.writes.may_be_purged(&it.job);
+            let told = self.writes.is_acknowledged(seen.named.job) || self.writes.may_be_purged(seen.named.job);
             self.moves.read(seen, it, told, &self.crashes, &self.redrives, notes);
         }
     }
@@ -97,7 +101,7 @@ fn strikes_the_queue(it: &Fault) -> bool {
 /// Since when a job may have been put back: only that leads out of a final failure.
 #[derive(Debug, Default)]
 struct Redrives {
-    jobs: BTreeMap<String, Asked>,
+    jobs: Table<Job, Asked>,
 }
 
 #[derive(Debug, Default)]
@@ -111,20 +115,16 @@ struct Asked {
 impl Redrives {
     fn see(&mut self, seen: &Seen<'_>) {
         match &seen.event.what {
-            What::Redrive(Redrive { op, job }) => {
-                self.jobs.entry(job.clone()).or_default().open.insert(*op);
-            }
-            What::Redriven(it) => {
-                self.jobs.entry(it.job.clone()).or_default().done_at = Some(seen.event.at);
-            }
+            What::Redrive(it) => drop(self.jobs.at(seen.named.job).open.insert(it.op)),
+            What::Redriven(_) => self.jobs.at(seen.named.job).done_at = Some(seen.event.at),
             What::Reply(it) => self.reply(seen, it),
             _ => {}
         }
     }
 
     fn reply(&mut self, seen: &Seen<'_>, it: &Reply) {
-        let Some((_, What::Redrive(asked))) = seen.ledger.open_ops.get(&it.op) else { return };
-        let Some(job) = self.jobs.get_mut(&asked.job) else { return };
+        let Some(asked) = seen.asked.filter(|asked| matches!(asked.what, Question::Redrive)) else { return };
+        let Some(job) = self.jobs.get_mut(asked.named.job) else { return };
         if it.outcome != Told::Unknown {
             job.open.remove(&it.op);
         }
@@ -134,7 +134,7 @@ impl Redrives {
     }
 
     /// Whether `job` may have been put back after the player's time `at`.
-    fn may_lie_after(&self, job: &str, at: u64) -> bool {
+    fn may_lie_after(&self, job: Job, at: u64) -> bool {
         let Some(asked) = self.jobs.get(job) else {
             return false;
         };
@@ -142,7 +142,7 @@ impl Redrives {
     }
 
     /// Whether `job` may have been put back ever.
-    fn may_lie(&self, job: &str) -> bool {
+    fn may_lie(&self, job: Job) -> bool {
         self.may_lie_after(job, 0)
     }
 }

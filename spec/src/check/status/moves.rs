@@ -3,10 +3,11 @@
 //!
 //! A step back is the life cycle's matter, unless the queue's host went down in between: then a change was lost.
 
-use std::collections::BTreeMap;
-
 use super::{Crashes, DURABLE, FLOW, MONOTONIC, Redrives, in_order, read_by, stage, words};
 use crate::check::Seen;
+use crate::check::number::{Job, PerNumber, User};
+use crate::check::print::Table;
+use crate::clause::Place;
 use crate::history::{Row, StatusRead};
 use crate::lifecycle::Stage;
 use crate::verdict::Notes;
@@ -14,16 +15,18 @@ use crate::verdict::Notes;
 /// Per job, the reads that no later one follows: one, unless readers overlap.
 #[derive(Default)]
 pub(super) struct Moves {
-    jobs: BTreeMap<String, Vec<Read>>,
+    newest: PerNumber<Option<Read>>,
+    /// Those that are older than the newest, in order.
+    older: Table<Job, Vec<Read>>,
 }
 
 /// A read that found the job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Read {
     line: u64,
     asked_at: u64,
     at: u64,
-    user: String,
+    user: User,
     stage: Stage,
     retry_count: u32,
     created_at: u64,
@@ -58,28 +61,43 @@ impl Moves {
             return;
         };
         let then = Read::new(seen, it, row);
-        let reads = self.jobs.entry(it.job.clone()).or_default();
-        for before in reads.iter().filter(|before| before.at < then.asked_at) {
-            let redriven = redrives.may_lie_after(&it.job, before.asked_at);
+        let job = seen.named.job;
+        for before in self.reads(job).filter(|before| before.at < then.asked_at) {
+            let redriven = redrives.may_lie_after(job, before.asked_at);
             let crash = crashes.since(before.asked_at);
             Pair { job: &it.job, before, then: &then, redriven, crash }.judge(notes);
         }
-        // What comes later is held against this read, and this one has been held against those before it.
-        reads.retain(|before| then.asked_at <= before.at);
-        reads.push(then);
+        self.keep(job, then);
+    }
+
+    fn reads(&self, job: Job) -> impl Iterator<Item = &Read> {
+        self.older.get(job).into_iter().flatten().chain(self.newest.get(job).and_then(Option::as_ref))
+    }
+
+    /// What comes later is held against this read, and this one has been held against those before it.
+    fn keep(&mut self, job: Job, then: Read) {
+        let follows = |before: &Read| then.asked_at <= before.at;
+        if let Some(older) = self.older.get_mut(job) {
+            older.retain(follows);
+        }
+        let before = self.newest.at(job).replace(then);
+        if let Some(before) = before.filter(follows) {
+            self.older.at(job).push(before);
+        }
     }
 
     /// A job that its reader has seen before has no row any more.
     fn miss(&mut self, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
-        let Some(reads) = self.jobs.get(&it.job) else { return };
-        let before = reads.iter().find(|read| read.at < it.asked_at && read.user == it.user);
-        let Some(before) = before.cloned() else { return };
+        let job = seen.named.job;
+        let before = self.reads(job).find(|read| read.at < it.asked_at && read.user == seen.named.user);
+        let Some(before) = before.copied() else { return };
         let crash = crashes.since(before.asked_at);
         let clause = if crash.is_some() { DURABLE } else { FLOW };
         notes.exercised(clause);
         let says = format!("{}, which was {} at {}, and there was none", read_by(it), words(before.stage), before.at);
         notes.broken(clause, says, in_order([before.line].into_iter().chain(crash).chain([seen.line])));
-        self.jobs.remove(&it.job);
+        self.older.remove(job);
+        *self.newest.at(job) = None;
     }
 }
 
@@ -89,7 +107,7 @@ impl Read {
             line: seen.line,
             asked_at: it.asked_at,
             at: seen.event.at,
-            user: it.user.clone(),
+            user: seen.named.user,
             stage: stage(row),
             retry_count: row.retry_count,
             created_at: row.created_at,
@@ -128,7 +146,7 @@ impl Pair<'_> {
         !self.is_legal() || !self.redriven && (fewer || unfailed && same_attempt)
     }
 
-    fn broken(&self, clause: &'static str, verb: &str, notes: &mut Notes) {
+    fn broken(&self, clause: Place, verb: &str, notes: &mut Notes) {
         let (before, then) = (self.before, self.then);
         let crash = self.crash.map_or("", |_| ", after a crash of the queue");
         let says = format!(

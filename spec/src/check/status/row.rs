@@ -3,12 +3,12 @@
 //!
 //! Where the queue's word is seen too, the row is held against it, as far as it had spoken before the read was asked.
 
-use std::collections::BTreeMap;
-
 use super::{FINAL, MONOTONIC, Redrives, in_order, read_by, stage, words};
 use crate::check::Seen;
 use crate::check::ledger::EndHow;
-use crate::history::{Cancelled, Granted, Row, Settled, StatusRead, Then, What};
+use crate::check::number::Job;
+use crate::check::print::Table;
+use crate::history::{Granted, Row, Settled, StatusRead, Then, What};
 use crate::lifecycle::{Stage, Status};
 use crate::verdict::Notes;
 
@@ -18,9 +18,9 @@ const CANCELLED: &str = "cancelled";
 #[derive(Default)]
 pub(super) struct Rows {
     /// How the last attempt of each job that is not completed ended.
-    ends: BTreeMap<String, LastEnd>,
+    ends: Table<Job, LastEnd>,
     /// Rows that say final of a job that the queue holds for live: the line of the read.
-    doubted: BTreeMap<String, u64>,
+    doubted: Table<Job, u64>,
 }
 
 /// How an attempt of a job ended, or that it was cancelled.
@@ -30,7 +30,7 @@ struct LastEnd {
     at: u64,
     /// The attempt; `None` for a cancel.
     attempt: Option<u32>,
-    error: Option<String>,
+    error: Option<Box<str>>,
     is_final: bool,
 }
 
@@ -38,8 +38,8 @@ impl Rows {
     pub(super) fn see(&mut self, seen: &Seen<'_>, redrives: &Redrives, notes: &mut Notes) {
         match &seen.event.what {
             What::Settled(it) if it.accepted => self.settle(seen, it),
-            What::Cancelled(it) => self.cancel(seen, it),
-            What::Redriven(it) => drop(self.ends.remove(&it.job)),
+            What::Cancelled(_) => self.cancel(seen),
+            What::Redriven(_) => drop(self.ends.remove(seen.named.job)),
             What::Granted(it) => self.grant(seen, it, redrives, notes),
             _ => {}
         }
@@ -47,27 +47,27 @@ impl Rows {
 
     fn settle(&mut self, seen: &Seen<'_>, it: &Settled) {
         if it.then == Some(Then::Completed) {
-            self.ends.remove(&it.job);
+            self.ends.remove(seen.named.job);
             return;
         }
         let is_final = matches!(it.then, Some(Then::Failed | Then::DeadLetter));
-        let (attempt, error) = (Some(it.attempt), it.error.clone());
-        self.ends.insert(it.job.clone(), LastEnd { line: seen.line, at: seen.event.at, attempt, error, is_final });
+        let (attempt, error) = (Some(it.attempt), it.error.as_deref().map(Into::into));
+        self.ends.insert(seen.named.job, LastEnd { line: seen.line, at: seen.event.at, attempt, error, is_final });
     }
 
-    fn cancel(&mut self, seen: &Seen<'_>, it: &Cancelled) {
-        if seen.ledger.live.contains_key(&it.job) {
-            let (attempt, error) = (None, Some(CANCELLED.to_owned()));
+    fn cancel(&mut self, seen: &Seen<'_>) {
+        if seen.ledger.live(seen.named.job).is_some() {
+            let (attempt, error) = (None, Some(CANCELLED.into()));
             let end = LastEnd { line: seen.line, at: seen.event.at, attempt, error, is_final: true };
-            self.ends.insert(it.job.clone(), end);
+            self.ends.insert(seen.named.job, end);
         }
     }
 
     /// A delivery shows that a row which said final did not tell the truth.
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, redrives: &Redrives, notes: &mut Notes) {
-        for lease in &it.jobs {
-            let Some(read) = self.doubted.remove(&lease.job) else { continue };
-            if !redrives.may_lie(&lease.job) {
+        for (lease, &job) in it.jobs.iter().zip(seen.jobs) {
+            let Some(read) = self.doubted.remove(job) else { continue };
+            if !redrives.may_lie(job) {
                 let (job, attempt) = (&lease.job, lease.attempt);
                 let says = format!("a row said that {job} is final, and then attempt {attempt} of it was granted");
                 notes.broken(FINAL, says, in_order([read, seen.line]));
@@ -82,7 +82,7 @@ impl Rows {
         if let Some(wrong) = wrong_times(row) {
             notes.broken(MONOTONIC, format!("{}: {wrong}", read_by(it)), vec![seen.line]);
         }
-        if let Some(wrong) = wrong_end(row).or_else(|| wrong_error(row, redrives.may_lie(&it.job))) {
+        if let Some(wrong) = wrong_end(row).or_else(|| wrong_error(row, redrives.may_lie(seen.named.job))) {
             notes.broken(FINAL, format!("{}: {wrong}", read_by(it)), vec![seen.line]);
         } else {
             self.judge_end(seen, it, row, redrives, notes);
@@ -91,15 +91,15 @@ impl Rows {
 
     /// Holds the row against how the queue said that the last attempt ended.
     fn judge_end(&mut self, seen: &Seen<'_>, it: &StatusRead, row: &Row, redrives: &Redrives, notes: &mut Notes) {
-        let live = seen.ledger.live.get(&it.job);
+        let live = seen.ledger.live(seen.named.job);
         if row.is_final && row.status == Status::Failed && live.is_some() {
-            self.doubted.entry(it.job.clone()).or_insert(seen.line);
+            self.doubted.entry(seen.named.job).or_insert(seen.line);
         }
-        let Some(end) = self.ends.get(&it.job) else { return };
-        if redrives.may_lie_after(&it.job, end.at) {
+        let Some(end) = self.ends.get(seen.named.job) else { return };
+        if redrives.may_lie_after(seen.named.job, end.at) {
             return;
         }
-        let cancelled = seen.ledger.ended.get(&it.job).is_some_and(|end| end.how == EndHow::Cancelled);
+        let cancelled = seen.ledger.ended(seen.named.job).is_some_and(|end| end.how == EndHow::Cancelled);
         let wrong = if end.is_unlike(row, it.asked_at) {
             format!("the row says {}, but the queue had ended it for good at {}", words(stage(row)), end.at)
         } else if let Some(wrong) = end.other_error(row, cancelled) {
@@ -123,7 +123,7 @@ impl LastEnd {
             None => row.is_final && cancelled,
             Some(attempt) => row.is_final == self.is_final && row.retry_count + 1 == attempt && !cancelled,
         };
-        let error = self.error.as_ref().filter(|_| same && row.status == Status::Failed)?;
+        let error = self.error.as_deref().filter(|_| same && row.status == Status::Failed)?;
         let told = row.error.as_deref().unwrap_or_default();
         let of = self.attempt.map_or("a cancelled job".into(), |attempt| format!("attempt {attempt}"));
         (told != error).then(|| format!("error is {told:?}, but that of {of} is {error:?}"))

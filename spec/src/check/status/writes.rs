@@ -7,39 +7,42 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Crashes, DURABLE, READ_YOUR_WRITES, Redrives, in_order, read_by, stage, words};
 use crate::check::Seen;
-use crate::check::ledger::Ledger;
-use crate::history::{Accepted, Granted, How, Reply, Resume, Sight, StatusRead, Told, What};
+use crate::check::ledger::Question;
+use crate::check::named::Named;
+use crate::check::number::{Job, PerNumber, Queue, User};
+use crate::check::print::Table;
+use crate::history::{Granted, How, Reply, Resume, Sight, StatusRead, Told as Outcome, What};
 use crate::verdict::Notes;
 
 #[derive(Default)]
 pub(super) struct Writes {
-    jobs: BTreeMap<String, Job>,
-    purges: BTreeSet<String>,
-    pauses: BTreeMap<String, Write>,
+    jobs: PerNumber<Told>,
+    /// The first acknowledged cancel of each job.
+    cancelled: Table<Job, Write>,
+    purges: Table<Job, ()>,
+    pauses: BTreeMap<Queue, Write>,
     /// Jobs whose end was lost, as has been reported.
-    lost: BTreeSet<String>,
+    lost: Table<Job, ()>,
     /// Resumes that may take effect at any later time.
-    resumes: BTreeMap<String, BTreeSet<u64>>,
+    resumes: BTreeMap<Queue, BTreeSet<u64>>,
     /// By queue, the line at which a resume was asked last.
-    resume_lines: BTreeMap<String, u64>,
+    resume_lines: BTreeMap<Queue, u64>,
 }
 
-/// What clients know of a job.
+/// What clients know of a job's enqueue.
 #[derive(Debug, Default)]
-struct Job {
-    /// Whose it is, as the queue says.
-    owner: Option<String>,
+struct Told {
     /// The first acknowledged enqueue.
     enqueued: Option<Enqueued>,
-    /// The first acknowledged cancel.
-    cancelled: Option<Write>,
+    /// Whose it is, as the queue says; none if it did not.
+    owner: User,
 }
 
 /// An acknowledged enqueue.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Enqueued {
     write: Write,
-    user: String,
+    user: User,
     /// Whether the queue may have answered with the job of another user, because both speak of one entity.
     shared: bool,
 }
@@ -55,74 +58,67 @@ struct Write {
 impl Writes {
     pub(super) fn see(&mut self, seen: &Seen<'_>, crashes: &Crashes, notes: &mut Notes) {
         match &seen.event.what {
-            What::Accepted(it) if it.how == How::Created => self.own(it),
+            What::Accepted(it) if it.how == How::Created => self.jobs.at(seen.named.job).owner = seen.named.user,
             What::Reply(it) => self.reply(seen, it),
-            What::Purge(it) => drop(self.purges.insert(it.job.clone())),
-            What::Purged(it) => drop(self.purges.insert(it.job.clone())),
-            What::Resume(it) => self.resume(seen.line, it),
+            What::Purge(_) | What::Purged(_) => drop(self.purges.insert(seen.named.job, ())),
+            What::Resume(it) => self.resume(seen, it),
             What::Granted(it) => self.grant(seen, it, crashes, notes),
             _ => {}
         }
     }
 
-    pub(super) fn is_acknowledged(&self, job: &str) -> bool {
+    pub(super) fn is_acknowledged(&self, job: Job) -> bool {
         self.jobs.get(job).is_some_and(|job| job.enqueued.is_some())
     }
 
     /// Whether somebody asked to drop `job` for good: its row may go with it.
-    pub(super) fn may_be_purged(&self, job: &str) -> bool {
+    pub(super) fn may_be_purged(&self, job: Job) -> bool {
         self.purges.contains(job)
     }
 
-    fn own(&mut self, it: &Accepted) {
-        self.jobs.entry(it.job.clone()).or_default().owner = Some(it.user.clone());
-    }
-
     fn reply(&mut self, seen: &Seen<'_>, it: &Reply) {
-        let Some((asked_line, asked)) = seen.ledger.open_ops.get(&it.op) else { return };
-        if let What::Resume(resume) = asked
-            && it.outcome != Told::Unknown
-            && let Some(open) = self.resumes.get_mut(&resume.queue)
+        let Some(asked) = seen.asked else { return };
+        let Named { job, queue, user, .. } = asked.named;
+        if let Question::Resume = asked.what
+            && it.outcome != Outcome::Unknown
+            && let Some(open) = self.resumes.get_mut(&queue)
         {
             open.remove(&it.op);
         }
-        if it.outcome != Told::Ok {
+        if it.outcome != Outcome::Ok {
             return;
         }
-        let write = Write { asked_line: *asked_line, told_line: seen.line, told_at: seen.event.at };
-        match asked {
-            What::Enqueue(asked) => {
-                let Some(job) = &it.job else { return };
-                let job = self.jobs.entry(job.clone()).or_default();
-                let shared = seen.ledger.policy(&asked.queue).is_none_or(|policy| policy.deduplication);
-                let user = asked.user.clone();
-                job.enqueued.get_or_insert(Enqueued { write, user, shared });
+        let write = Write { asked_line: asked.line, told_line: seen.line, told_at: seen.event.at };
+        match asked.what {
+            Question::Enqueue(_) if it.job.is_some() => {
+                let shared = seen.ledger.policy(queue).is_none_or(|policy| policy.deduplication);
+                self.jobs.at(seen.named.job).enqueued.get_or_insert(Enqueued { write, user, shared });
             }
-            What::Cancel(asked) => {
-                self.jobs.entry(asked.job.clone()).or_default().cancelled.get_or_insert(write);
-            }
-            What::Pause(asked) => self.pause(&asked.queue, write),
+            Question::Cancel => drop(self.cancelled.entry(job).or_insert(write)),
+            Question::Pause => self.pause(queue, write),
             _ => {}
         }
     }
 
     /// Which of a pause and a resume came last is known only if the one was answered before the other was asked.
-    fn pause(&mut self, queue: &str, write: Write) {
-        if self.resume_lines.get(queue).is_none_or(|resume| *resume < write.asked_line) {
-            self.pauses.insert(queue.to_owned(), write);
+    fn pause(&mut self, queue: Queue, write: Write) {
+        if self.resume_lines.get(&queue).is_none_or(|resume| *resume < write.asked_line) {
+            self.pauses.insert(queue, write);
         }
     }
 
-    fn resume(&mut self, line: u64, it: &Resume) {
-        self.pauses.remove(&it.queue);
-        self.resume_lines.insert(it.queue.clone(), line);
-        self.resumes.entry(it.queue.clone()).or_default().insert(it.op);
+    fn resume(&mut self, seen: &Seen<'_>, it: &Resume) {
+        let queue = seen.named.queue;
+        self.pauses.remove(&queue);
+        self.resume_lines.insert(queue, seen.line);
+        self.resumes.entry(queue).or_default().insert(it.op);
     }
 
     /// A queue that was paused must not give deliveries again because it crashed.
     fn grant(&mut self, seen: &Seen<'_>, it: &Granted, crashes: &Crashes, notes: &mut Notes) {
-        let resumed = self.resumes.get(&it.queue).is_some_and(|open| !open.is_empty());
-        let Some(pause) = self.pauses.get(&it.queue).filter(|_| !resumed) else { return };
+        let queue = seen.named.queue;
+        let resumed = self.resumes.get(&queue).is_some_and(|open| !open.is_empty());
+        let Some(pause) = self.pauses.get(&queue).filter(|_| !resumed) else { return };
         let Some(crash) = crashes.after_line(pause.asked_line) else { return };
         notes.exercised(DURABLE);
         let says = format!(
@@ -130,7 +126,7 @@ impl Writes {
             it.queue, pause.told_at, it.delivery
         );
         notes.broken(DURABLE, says, in_order([pause.asked_line, pause.told_line, crash, seen.line]));
-        self.pauses.remove(&it.queue);
+        self.pauses.remove(&queue);
     }
 
     pub(super) fn read(
@@ -141,16 +137,17 @@ impl Writes {
         redrives: &Redrives,
         notes: &mut Notes,
     ) {
-        if !redrives.may_lie(&it.job) {
+        let job = seen.named.job;
+        if !redrives.may_lie(job) {
             self.judge_end(seen, it, crashes, notes);
         }
-        let purged = self.may_be_purged(&it.job);
-        let Some(job) = self.jobs.get_mut(&it.job) else { return };
-        if !purged && job.may_see(seen.ledger, it) {
-            judge_enqueue(job, seen, it, crashes, notes);
+        let purged = self.may_be_purged(job);
+        let told = self.jobs.get_mut(job).filter(|told| !purged && told.may_see(seen));
+        if let Some(told) = told {
+            judge_enqueue(told, seen, it, crashes, notes);
         }
-        if !redrives.may_lie(&it.job) {
-            judge_cancel(job, seen, it, crashes, notes);
+        if !redrives.may_lie(job) {
+            self.judge_cancel(seen, it, crashes, notes);
         }
     }
 }
@@ -158,9 +155,9 @@ impl Writes {
 impl Writes {
     /// An end that the queue said is durable is an acknowledgement too: of what its processor reported.
     fn judge_end(&mut self, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
-        let (Some(end), Some(row)) = (seen.ledger.ended.get(&it.job), &it.row) else { return };
+        let (Some(end), Some(row)) = (seen.ledger.ended(seen.named.job), &it.row) else { return };
         let Some(crash) = crashes.after_line(end.line) else { return };
-        if it.asked_at <= end.at || self.lost.contains(&it.job) {
+        if it.asked_at <= end.at || self.lost.contains(seen.named.job) {
             return;
         }
         notes.exercised(DURABLE);
@@ -173,30 +170,47 @@ impl Writes {
                 read_by(it)
             );
             notes.broken(DURABLE, says, in_order([end.line, crash, seen.line]));
-            self.lost.insert(it.job.clone());
+            self.lost.insert(seen.named.job, ());
+        }
+    }
+
+    fn judge_cancel(&mut self, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
+        let (Some(&write), Some(row)) = (self.cancelled.get(seen.named.job), &it.row) else { return };
+        if it.asked_at <= write.told_at {
+            return;
+        }
+        let says = || {
+            let now = words(stage(row));
+            format!("the cancel of {} was acknowledged at {}; {}, and it was {now}", it.job, write.told_at, read_by(it))
+        };
+        let broken = write.judge(row.is_final, says, seen, crashes, notes);
+        if broken {
+            self.cancelled.remove(seen.named.job);
         }
     }
 }
 
-impl Job {
+impl Told {
     /// Whether the reader has a right to the row. Where the queue's word on whose it is cannot be seen, nothing is
     /// concluded from an enqueue that may have been told the job of another user.
-    fn may_see(&self, ledger: &Ledger, it: &StatusRead) -> bool {
-        match (&self.owner, &self.enqueued) {
-            (Some(owner), _) => *owner == it.user,
-            (None, Some(enqueued)) => !ledger.header.sees(Sight::Queue) && !enqueued.shared && enqueued.user == it.user,
-            (None, None) => false,
+    fn may_see(&self, seen: &Seen<'_>) -> bool {
+        let reader = seen.named.user;
+        if self.owner != User::default() {
+            return self.owner == reader;
         }
+        let Some(enqueued) = &self.enqueued else { return false };
+        !seen.ledger.header.sees(Sight::Queue) && !enqueued.shared && enqueued.user == reader
     }
 }
 
-fn judge_enqueue(job: &mut Job, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
-    let Some(Enqueued { write, user, .. }) = job.enqueued.clone() else { return };
+fn judge_enqueue(job: &mut Told, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
+    let Some(Enqueued { write, user, .. }) = job.enqueued else { return };
     // Who asks in the reply's very millisecond asks after it: the job's id comes with the reply.
     if it.asked_at < write.told_at {
         return;
     }
     let says = || {
+        let user = seen.ledger.known.users.text(user);
         format!(
             "{user} was told at {} that {} is enqueued; {}, and there was no row",
             write.told_at,
@@ -207,21 +221,6 @@ fn judge_enqueue(job: &mut Job, seen: &Seen<'_>, it: &StatusRead, crashes: &Cras
     let broken = write.judge(it.row.is_some(), says, seen, crashes, notes);
     if broken {
         job.enqueued = None;
-    }
-}
-
-fn judge_cancel(job: &mut Job, seen: &Seen<'_>, it: &StatusRead, crashes: &Crashes, notes: &mut Notes) {
-    let (Some(write), Some(row)) = (job.cancelled, &it.row) else { return };
-    if it.asked_at <= write.told_at {
-        return;
-    }
-    let says = || {
-        let now = words(stage(row));
-        format!("the cancel of {} was acknowledged at {}; {}, and it was {now}", it.job, write.told_at, read_by(it))
-    };
-    let broken = write.judge(row.is_final, says, seen, crashes, notes);
-    if broken {
-        job.cancelled = None;
     }
 }
 

@@ -3,28 +3,31 @@
 //! A run is timed by the player, from the handler's start; a wall clock that is off changes nothing about that. While its
 //! host is paused a handler does not run, so it gets its whole timeout anew afterwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::check::Seen;
 use crate::check::ledger::{Ledger, word};
-use crate::history::{AttemptOutcome, Ended, Fault, Finished, Processor, Settled, Started, What};
+use crate::check::number::{Job, Processor, Queue};
+use crate::check::print::Table;
+use crate::clause::Place;
+use crate::history::{AttemptOutcome, Ended, Fault, Finished, Settled, Started, What};
 use crate::verdict::Notes;
 
-const ENFORCED: &str = "timeout/enforced";
+const ENFORCED: Place = Place::of("timeout/enforced");
 
 /// The kind of fault during which a host stands still.
 const PAUSE: &str = "pause";
 
 /// A handler's work on one job: the processor, the job and the attempt.
-type Key = (String, String, u32);
+type Key = (Processor, Job, u32);
 
 #[derive(Default)]
 pub(super) struct Enforced {
-    running: BTreeMap<Key, Run>,
-    /// The runs by when they must have ended at the latest.
-    deadlines: BTreeSet<(u64, Key)>,
+    /// What runs, by processor.
+    running: Table<Processor, Table<(Job, u32), Run>>,
+    deadlines: Deadlines,
     /// Attempts whose handler was stopped at its timeout, with the line; kept until the queue has settled them.
-    stopped: BTreeMap<(String, u32), u64>,
+    stopped: Table<Job, Vec<(u32, u64)>>,
     /// Faults of the kind [`PAUSE`] in force, with the hosts they strike.
     pauses: BTreeMap<u64, Vec<String>>,
     /// When a pause last ended, by host.
@@ -34,11 +37,60 @@ pub(super) struct Enforced {
 }
 
 struct Run {
-    queue: String,
+    queue: Queue,
     timeout_ms: u64,
     at: u64,
     line: u64,
     deadline: u64,
+}
+
+/// When runs must have ended at the latest. Those of one queue come in the order of their deadlines, so that they stand in
+/// a line; one that has ended is passed over when it comes to the front.
+#[derive(Default)]
+struct Deadlines {
+    queues: BTreeMap<Queue, VecDeque<(u64, Key)>>,
+    /// Deadlines that were put off.
+    later: BTreeSet<(u64, Key)>,
+    /// No deadline is earlier.
+    first: u64,
+}
+
+impl Deadlines {
+    fn add(&mut self, queue: Queue, deadline: u64, key: Key) {
+        let line = self.queues.entry(queue).or_default();
+        if line.back().is_none_or(|(last, _)| *last <= deadline) {
+            line.push_back((deadline, key));
+        } else {
+            self.later.insert((deadline, key));
+        }
+        self.first = self.first.min(deadline);
+    }
+
+    /// Takes all that lie before `at`.
+    fn take_before(&mut self, at: u64) -> Vec<(u64, Key)> {
+        if at <= self.first {
+            return Vec::new();
+        }
+        let mut over: Vec<(u64, Key)> = Vec::new();
+        while let Some(entry) = self.later.first().filter(|(deadline, _)| *deadline < at).copied() {
+            self.later.remove(&entry);
+            over.push(entry);
+        }
+        for line in self.queues.values_mut() {
+            while let Some(entry) = line.pop_front_if(|(deadline, _)| *deadline < at) {
+                over.push(entry);
+            }
+        }
+        let fronts = self.queues.values().filter_map(VecDeque::front).chain(self.later.first());
+        self.first = fronts.map(|(deadline, _)| *deadline).min().unwrap_or(u64::MAX);
+        over
+    }
+
+    /// Lets go of what stands in front of the line of `queue` and has ended.
+    fn tidy(&mut self, queue: Queue, is_running: impl Fn(&(u64, Key)) -> bool) {
+        let Some(line) = self.queues.get_mut(&queue) else { return };
+        while line.pop_front_if(|entry| !is_running(entry)).is_some() {}
+    }
 }
 
 impl Enforced {
@@ -47,68 +99,69 @@ impl Enforced {
         match &seen.event.what {
             What::Started(it) => self.start(seen, it),
             What::Finished(it) => self.finish(seen, it, notes),
-            What::Processor(it) => self.processor(it),
+            What::Processor(_) => drop(self.running.remove(seen.named.processor)),
             What::Fault(it) if it.kind == PAUSE => self.pause(seen, it),
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
-            What::Cancelled(it) => self.stopped.retain(|(job, _), _| *job != it.job),
+            What::Cancelled(_) => drop(self.stopped.remove(seen.named.job)),
             _ => {}
         }
     }
 
     fn start(&mut self, seen: &Seen<'_>, it: &Started) {
-        let Some(policy) = seen.ledger.policy(&it.queue) else {
+        let (processor, queue) = (seen.named.processor, seen.named.queue);
+        let Some(policy) = seen.ledger.policy(queue) else {
             return;
         };
         let deadline = seen.event.at + policy.timeout_ms + seen.ledger.slack().late_ms;
-        for given in &it.jobs {
-            let key = (it.processor.clone(), given.job.clone(), given.attempt);
-            self.stop(&key);
-            self.deadlines.insert((deadline, key.clone()));
-            let run = Run {
-                queue: it.queue.clone(),
-                timeout_ms: policy.timeout_ms,
-                at: seen.event.at,
-                line: seen.line,
-                deadline,
-            };
-            self.running.insert(key, run);
+        let running = self.running.at(processor);
+        for (given, &job) in it.jobs.iter().zip(seen.jobs) {
+            let run = Run { queue, timeout_ms: policy.timeout_ms, at: seen.event.at, line: seen.line, deadline };
+            running.insert((job, given.attempt), run);
+            self.deadlines.add(queue, deadline, (processor, job, given.attempt));
         }
-    }
-
-    fn stop(&mut self, key: &Key) -> Option<Run> {
-        let run = self.running.remove(key)?;
-        self.deadlines.remove(&(run.deadline, key.clone()));
-        Some(run)
     }
 
     /// Judges the runs whose deadline has passed.
     fn expire(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
-        while self.deadlines.first().is_some_and(|(deadline, _)| *deadline < seen.event.at) {
-            let Some((_, key)) = self.deadlines.pop_first() else {
-                return;
-            };
-            let Some(mut run) = self.running.remove(&key) else {
-                continue;
-            };
-            let excused = self.excused_until(seen.ledger, &run, &key.0, seen.event.at);
-            if seen.event.at <= excused {
-                run.deadline = excused;
-                self.deadlines.insert((excused, key.clone()));
-                self.running.insert(key, run);
-                continue;
-            }
-            if self.told.replace(run.line) == Some(run.line) {
-                continue;
-            }
-            notes.exercised(ENFORCED);
-            let (processor, job, attempt) = &key;
-            let says = format!(
-                "the handler of {job} ({}, timeout {} ms), attempt {attempt} on {processor}, ran from {} and had neither \
-                 finished nor been stopped by {}",
-                run.queue, run.timeout_ms, run.at, excused,
-            );
-            notes.broken(ENFORCED, says, vec![run.line, seen.line]);
+        let mut over = self.deadlines.take_before(seen.event.at);
+        over.retain(|entry| is_running(&self.running, entry));
+        let known = &seen.ledger.known;
+        over.sort_unstable_by_key(|(deadline, (processor, job, attempt))| {
+            (*deadline, known.processors.text(*processor), known.jobs.text(*job), *attempt)
+        });
+        over.dedup();
+        for (_, key) in over {
+            self.judge(seen, key, notes);
         }
+    }
+
+    /// A run's deadline has passed.
+    fn judge(&mut self, seen: &Seen<'_>, key: Key, notes: &mut Notes) {
+        let (processor, job, attempt) = key;
+        let Some(mut run) = self.running.get_mut(processor).and_then(|runs| runs.remove((job, attempt))) else {
+            return;
+        };
+        let host = seen.ledger.known.processors.text(processor);
+        let excused = self.excused_until(seen.ledger, &run, host, seen.event.at);
+        if seen.event.at <= excused {
+            run.deadline = excused;
+            self.deadlines.add(run.queue, excused, key);
+            self.running.at(processor).insert((job, attempt), run);
+            return;
+        }
+        if self.told.replace(run.line) == Some(run.line) {
+            return;
+        }
+        notes.exercised(ENFORCED);
+        let says = format!(
+            "the handler of {} ({}, timeout {} ms), attempt {attempt} on {host}, ran from {} and had neither finished nor \
+             been stopped by {excused}",
+            seen.ledger.job_name(job),
+            seen.ledger.queue_name(run.queue),
+            run.timeout_ms,
+            run.at,
+        );
+        notes.broken(ENFORCED, says, vec![run.line, seen.line]);
     }
 
     /// Until when a run may last, its host's pauses considered.
@@ -132,37 +185,43 @@ impl Enforced {
         }
     }
 
-    /// Down, a processor's handlers are gone; up, it starts with none.
-    fn processor(&mut self, it: &Processor) {
-        let from = (it.processor.clone(), String::new(), 0);
-        let of_it = self.running.range(from..).take_while(|((processor, ..), _)| *processor == it.processor);
-        let keys: Vec<Key> = of_it.map(|(key, _)| key.clone()).collect();
-        keys.iter().for_each(|key| drop(self.stop(key)));
-    }
-
     fn finish(&mut self, seen: &Seen<'_>, it: &Finished, notes: &mut Notes) {
-        for ended in &it.jobs {
-            let key = (it.processor.clone(), ended.job.clone(), ended.attempt);
-            self.stop(&key);
+        let mut queue = None;
+        for (ended, &job) in it.jobs.iter().zip(seen.jobs) {
+            let running = self.running.get_mut(seen.named.processor);
+            let run = running.and_then(|runs| runs.remove((job, ended.attempt)));
+            queue = run.map(|run| run.queue).or(queue);
             if ended.outcome == AttemptOutcome::TimedOut {
                 notes.exercised(ENFORCED);
-                self.await_settle(seen, ended);
+                self.await_settle(seen, ended, job);
             }
+        }
+        if let Some(queue) = queue {
+            self.deadlines.tidy(queue, |entry| is_running(&self.running, entry));
         }
     }
 
     /// Only of an attempt that holds its lease will the queue still say how it ended.
-    fn await_settle(&mut self, seen: &Seen<'_>, ended: &Ended) {
-        let leased = seen.ledger.live.get(&ended.job).and_then(|live| live.leased());
+    fn await_settle(&mut self, seen: &Seen<'_>, ended: &Ended, job: Job) {
+        let leased = seen.ledger.live(job).and_then(|live| live.leased());
         if leased.is_some_and(|attempt| attempt.number == ended.attempt) {
-            self.stopped.insert((ended.job.clone(), ended.attempt), seen.line);
+            let stopped = self.stopped.at(job);
+            stopped.retain(|(attempt, _)| *attempt != ended.attempt);
+            stopped.push((ended.attempt, seen.line));
         }
     }
 
     fn settle(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
-        let Some(stopped) = self.stopped.remove(&(it.job.clone(), it.attempt)) else {
+        let Some(stopped) = self.stopped.get_mut(seen.named.job) else {
             return;
         };
+        let Some(place) = stopped.iter().position(|(attempt, _)| *attempt == it.attempt) else {
+            return;
+        };
+        let (_, stopped_line) = stopped.remove(place);
+        if stopped.is_empty() {
+            self.stopped.remove(seen.named.job);
+        }
         if matches!(it.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed) {
             let says = format!(
                 "the handler of {} was stopped at its timeout, but attempt {} was settled as {}, not as timed out",
@@ -170,7 +229,14 @@ impl Enforced {
                 it.attempt,
                 word(it.outcome),
             );
-            notes.broken(ENFORCED, says, vec![stopped, seen.line]);
+            notes.broken(ENFORCED, says, vec![stopped_line, seen.line]);
         }
     }
+}
+
+/// Whether the run that this deadline is of goes on, and has no other by now.
+fn is_running(running: &Table<Processor, Table<(Job, u32), Run>>, (deadline, key): &(u64, Key)) -> bool {
+    let (processor, job, attempt) = *key;
+    let run = running.get(processor).and_then(|runs| runs.get((job, attempt)));
+    run.is_some_and(|run| run.deadline == *deadline)
 }

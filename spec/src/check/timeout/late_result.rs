@@ -3,20 +3,21 @@
 //! Seen in three ways: a late settle that the queue accepts, one that it refuses and acts on all the same, and a job that is
 //! read as completed although its only success was refused.
 
-use std::collections::BTreeMap;
-
 use crate::check::Seen;
 use crate::check::ledger::{EndHow, Live, word};
+use crate::check::number::Job;
+use crate::check::print::Table;
+use crate::clause::Place;
 use crate::history::{AttemptOutcome, Finished, Settled, StatusRead, Then, What};
 use crate::lifecycle::Status;
 use crate::verdict::Notes;
 
-const LATE_RESULT: &str = "timeout/late-result";
+const LATE_RESULT: Place = Place::of("timeout/late-result");
 
 #[derive(Default)]
 pub(super) struct LateResult {
     /// Jobs of which a success was refused and none accepted, with the line.
-    refused: BTreeMap<String, u64>,
+    refused: Table<Job, u64>,
 }
 
 impl LateResult {
@@ -32,12 +33,12 @@ impl LateResult {
 
     fn accept(&mut self, seen: &Seen<'_>, it: &Settled, notes: &mut Notes) {
         if it.then == Some(Then::Completed) {
-            self.refused.remove(&it.job);
+            self.refused.remove(seen.named.job);
         }
         if !matches!(it.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed) {
             return; // What the queue says by itself is no answer of a handler.
         }
-        let Some((why, lines)) = over(seen, &it.job, it.attempt) else {
+        let Some((why, lines)) = over(seen, seen.named.job, it.attempt) else {
             return;
         };
         notes.exercised(LATE_RESULT);
@@ -60,20 +61,20 @@ impl LateResult {
             );
             notes.broken(LATE_RESULT, says, vec![seen.line]);
         }
-        let completed = seen.ledger.ended.get(&it.job).is_some_and(|end| end.how == EndHow::Completed);
+        let completed = seen.ledger.ended(seen.named.job).is_some_and(|end| end.how == EndHow::Completed);
         if it.outcome == AttemptOutcome::Completed && !completed {
-            self.refused.entry(it.job.clone()).or_insert(seen.line);
+            self.refused.entry(seen.named.job).or_insert(seen.line);
         }
     }
 
     fn read(&mut self, seen: &Seen<'_>, read: &StatusRead, notes: &mut Notes) {
-        let Some(&refused) = self.refused.get(&read.job) else {
+        let Some(&refused) = self.refused.get(seen.named.job) else {
             return;
         };
         let Some(row) = &read.row else { return };
         notes.exercised(LATE_RESULT);
         if row.status == Status::Completed {
-            self.refused.remove(&read.job);
+            self.refused.remove(seen.named.job);
             let says = format!(
                 "{} is read as completed at {}, but the only success that the queue was told of came too late and was \
                  refused",
@@ -86,20 +87,20 @@ impl LateResult {
 
 /// A handler that ends after its attempt was over puts the clause to the test: its answer is on the way.
 fn finish(seen: &Seen<'_>, it: &Finished, notes: &mut Notes) {
-    for ended in &it.jobs {
+    for (ended, &job) in it.jobs.iter().zip(seen.jobs) {
         let answers = matches!(ended.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
-        if answers && over(seen, &ended.job, ended.attempt).is_some() {
+        if answers && over(seen, job, ended.attempt).is_some() {
             notes.exercised(LATE_RESULT);
         }
     }
 }
 
 /// Why the attempt was over before any answer of its handler, if it was, and the lines that show it.
-fn over(seen: &Seen<'_>, job: &str, attempt: u32) -> Option<(String, Vec<u64>)> {
-    if let Some(live) = seen.ledger.live.get(job) {
+fn over(seen: &Seen<'_>, job: Job, attempt: u32) -> Option<(String, Vec<u64>)> {
+    if let Some(live) = seen.ledger.live(job) {
         return Some((over_while_live(live, attempt)?, live.lines_and(seen.line)));
     }
-    let end = seen.ledger.ended.get(job).filter(|end| end.how != EndHow::Completed)?;
+    let end = seen.ledger.ended(job).filter(|end| end.how != EndHow::Completed)?;
     let why = format!("the job had {} at clock {}", end.how.words(), end.clock);
     Some((why, vec![end.line, seen.line]))
 }
