@@ -1,6 +1,6 @@
 //! What questions and their answers say: which payload was accepted and as what, what was cancelled, put back, paused.
 
-use kew_spec::history::{Accepted, AttemptOutcome, Cancelled, Enqueue, Given, How, Paused, Redriven, Then, Told, What};
+use kew_spec::history::{Accepted, Cancelled, Enqueue, Given, How, Paused, Then, Told, What};
 
 use super::ahead::Ahead;
 use super::{Inference, Job, Over};
@@ -133,43 +133,6 @@ impl Inference<'_> {
             What::Pause(it) => self.tell(at, Paused { queue: it.queue, paused: true, clock }),
             What::Resume(it) => self.tell(at, Paused { queue: it.queue, paused: false, clock }),
             _ => {}
-        }
-    }
-
-    /// A dead letter goes back.
-    pub(super) fn put_back(&mut self, at: u64, id: &str) {
-        self.end_last(at, id);
-        let clock = self.clock(at);
-        if let Some(job) = self.jobs.get_mut(id) {
-            job.over = None;
-            job.due_clock = clock;
-            job.attempts.clear();
-            self.tell(at, Redriven { job: id.to_owned(), clock });
-        }
-    }
-
-    /// A job starts while the answer to its redrive is still to be heard: it has been put back.
-    pub(super) fn put_back_before(&mut self, at: u64, id: &str) {
-        let is_it =
-            |op: &u64, asked: &What| matches!(asked, What::Redrive(it) if it.job == id) && self.ahead.told_ok(*op);
-        let op = self.asked.iter().find(|(op, asked)| is_it(op, asked)).map(|(op, _)| *op);
-        let spent = self.jobs.get(id).is_some_and(|job| {
-            let max = self.policy(&job.queue).and_then(|policy| policy.attempts.max());
-            job.over.is_some() || max.is_some_and(|max| max as usize <= job.attempts.len())
-        });
-        if let Some(op) = op.filter(|_| spent) {
-            self.asked.remove(&op);
-            self.put_back(at, id);
-        }
-    }
-
-    /// A job's last attempt, if still open, was lost, and the job is dead: somebody has put it back.
-    pub(super) fn end_last(&mut self, at: u64, id: &str) {
-        let Some(job) = self.jobs.get(id) else { return };
-        let then = self.end_of(&job.queue, true);
-        let open = job.attempts.last().is_some_and(|attempt| !attempt.ended);
-        if open && job.over.is_none() {
-            self.settle_one(at, id, AttemptOutcome::Lost, then, None);
         }
     }
 

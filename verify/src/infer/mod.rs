@@ -5,9 +5,15 @@
 //! explanations are left, the one that accuses the system of less. The queue's clock is the harness's wall clock.
 
 mod ahead;
+mod batches;
+#[cfg(test)]
+mod by_hand;
 mod clients;
 mod ends;
+mod late;
 mod order;
+mod reads;
+mod redrives;
 mod strikes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,8 +77,17 @@ enum Over {
     Cancelled,
 }
 
+impl Job {
+    /// Whether nobody holds it, and it has not ended.
+    fn waits(&self) -> bool {
+        self.over.is_none() && self.attempts.last().is_none_or(|last| last.ended)
+    }
+}
+
 struct Attempt {
     delivery: String,
+    /// What the batch is known by that it was in, on a queue that keeps batches together.
+    batch: Option<String>,
     processor: String,
     lease_until: u64,
     ended: bool,
@@ -199,6 +214,7 @@ impl Inference<'_> {
     fn grant(&mut self, at: u64, it: &Started) {
         let clock = self.clock(at);
         let lease_until = clock + self.policy(&it.queue).map_or(0, |policy| policy.timeout_ms);
+        let batch = self.batch_of(it, clock);
         let mut leases = Vec::new();
         for given in &it.jobs {
             let Some(job) = self.jobs.get_mut(&given.job) else {
@@ -209,6 +225,7 @@ impl Inference<'_> {
             leases.push(Lease { job: given.job.clone(), attempt: number });
             job.attempts.push(Attempt {
                 delivery: it.delivery.clone().unwrap_or_default(),
+                batch: batch.clone(),
                 processor: it.processor.clone(),
                 lease_until,
                 ended: false,
@@ -218,7 +235,7 @@ impl Inference<'_> {
             at,
             Granted {
                 delivery: it.delivery.clone().unwrap_or_default(),
-                batch: None,
+                batch,
                 queue: it.queue.clone(),
                 processor: it.processor.clone(),
                 jobs: leases,

@@ -172,9 +172,11 @@ async fn operate(stage: &Arc<Stage>, it: &OpSpec) -> Result<(), Error> {
 
 fn take_back(stage: &Stage, act: OpAct, job: &str, queue: &str, before: Option<Progress>) {
     let mut known = stage.lock();
-    match (act, before) {
-        (OpAct::Cancel | OpAct::Redrive, Some(before)) => drop(known.jobs.insert(job.to_owned(), before)),
-        (OpAct::Pause, _) => drop(known.held.remove(queue)),
+    match (act, known.jobs.get_mut(job), before) {
+        (OpAct::Cancel, Some(progress), Some(before)) => progress.cancelled = before.cancelled,
+        // What was delivered meanwhile comes on top of what had been.
+        (OpAct::Redrive, Some(progress), Some(before)) => progress.deliveries += before.deliveries,
+        (OpAct::Pause, ..) => drop(known.held.remove(queue)),
         _ => {}
     }
 }

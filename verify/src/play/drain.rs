@@ -116,6 +116,8 @@ async fn read_statuses(stage: &Stage) -> Result<(), Error> {
 
 /// Reads the status of one job that was acknowledged.
 pub(super) async fn read_status(stage: &Stage, job: &str, progress: &Progress) -> Result<(), Error> {
+    // What the system does not tell is filled in as it stands when it is asked: `progress` may be older than that.
+    let deliveries = stage.lock().jobs.get(job).map_or(0, |it| it.deliveries);
     let asked_at = stage.recorder.now_ms();
     let which = Which { queue: stage.outside(&progress.queue), job: stage.outside(job) };
     let row = match stage.fleet.client().ask(Ask::Status(which)).await? {
@@ -128,7 +130,7 @@ pub(super) async fn read_status(stage: &Stage, job: &str, progress: &Progress) -
                     "declares `status` with its times, but answers without `created_at` and `updated_at`".to_owned(),
                 ));
             }
-            row(stage, standing, progress)
+            row(stage, standing, deliveries)
         }
         Answer::Refused(_) | Answer::Unknown(_) => return Ok(()), // It told nothing.
     };
@@ -142,12 +144,12 @@ pub(super) async fn read_status(stage: &Stage, job: &str, progress: &Progress) -
 }
 
 /// What a system does not tell is filled in from what was seen, where no clause will be judged by it.
-fn row(stage: &Stage, it: Standing, progress: &Progress) -> Option<Row> {
+fn row(stage: &Stage, it: Standing, deliveries: u32) -> Option<Row> {
     let now = stage.recorder.epoch_ms() + stage.recorder.now_ms();
     let times = stage.about.capabilities.status.has("times");
     Some(Row {
         status: it.status?,
-        retry_count: it.retry_count.unwrap_or_else(|| progress.deliveries.saturating_sub(1)),
+        retry_count: it.retry_count.unwrap_or_else(|| deliveries.saturating_sub(1)),
         result: it.result,
         error: it.error,
         created_at: it.created_at.unwrap_or(now),
