@@ -24,7 +24,7 @@ pub(super) struct Ahead {
     pub(super) strikes: Vec<(u64, Vec<String>)>,
     /// Where each job is put back.
     pub(super) redrives: BTreeMap<String, Vec<Redrive>>,
-    /// Where a job is cancelled with success: the operation's place.
+    /// Where it is heard that a job was cancelled.
     pub(super) cancels: BTreeMap<String, usize>,
     /// Where the status of each job is read.
     pub(super) reads: BTreeMap<String, Vec<usize>>,
@@ -85,7 +85,10 @@ impl Ahead {
                     let redrive = Redrive { op: it.op, asked: index, answered: ahead.replies[&it.op].0 };
                     ahead.redrives.entry(it.job.clone()).or_default().push(redrive);
                 }
-                What::Cancel(it) if ahead.told_ok(it.op) => drop(ahead.cancels.insert(it.job.clone(), index)),
+                What::Cancel(it) if ahead.told_ok(it.op) => {
+                    let answered = ahead.replies[&it.op].0;
+                    ahead.cancels.insert(it.job.clone(), answered);
+                }
                 What::Pause(it) if ahead.told_ok(it.op) && ahead.drained.is_none() => {
                     ahead.paused_at_drain.insert(it.queue.clone());
                 }

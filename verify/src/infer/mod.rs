@@ -11,6 +11,7 @@ mod by_hand;
 mod clients;
 mod ends;
 mod late;
+mod made;
 mod order;
 mod reads;
 mod redrives;
@@ -18,7 +19,7 @@ mod strikes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kew_spec::history::{Event, Finished, Granted, Lease, Sight, Started, What};
+use kew_spec::history::{Enqueue, Event, Finished, Granted, Lease, Sight, Started, What};
 use kew_spec::queues::{Policy, Queues};
 
 use ahead::Ahead;
@@ -48,10 +49,15 @@ pub(crate) fn infer(events: &[Event], known: &Known<'_>) -> Vec<Event> {
         keys: BTreeMap::new(),
         asked: BTreeMap::new(),
         granted_ahead: BTreeSet::new(),
+        untold: BTreeMap::new(),
+        made: BTreeMap::new(),
         out: Vec::new(),
     };
+    inference.made = inference.when_made();
     for (index, event) in events.iter().enumerate() {
+        inference.make(index, event.at);
         inference.see(index, event);
+        inference.settle_untold(index, event.at);
     }
     inference.out
 }
@@ -102,6 +108,10 @@ struct Inference<'a> {
     keys: BTreeMap<(String, String), String>,
     /// Deliveries that were granted before their start was seen.
     granted_ahead: BTreeSet<String>,
+    /// Ends of handlers that the queue hears of after a later event: where and when they ended, by that event.
+    untold: BTreeMap<usize, Vec<(usize, u64, Finished)>>,
+    /// Jobs that are made before their answers are heard, by the event before which they are.
+    made: BTreeMap<usize, Vec<Enqueue>>,
     /// Questions without an answer yet.
     asked: BTreeMap<u64, What>,
     out: Vec<Event>,
@@ -114,10 +124,6 @@ impl Inference<'_> {
             self.asked.insert(op, event.what.clone());
         }
         match &event.what {
-            What::Enqueue(it) => {
-                self.say(event.clone());
-                self.accept_at_once(index, at, it);
-            }
             What::Started(it) => {
                 for given in &it.jobs {
                     self.accept_before(index, at, &given.job);

@@ -170,7 +170,9 @@ mod tests {
             &[
                 r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":4}}"#,
                 r#"{"at":10,"enqueue":{"op":1,"user":"ada","queue":"work","payload":"first"}}"#,
+                r#"{"at":20,"reply":{"op":1,"outcome":"ok","job":"first"}}"#,
                 r#"{"at":60,"enqueue":{"op":2,"user":"ada","queue":"work","payload":"second"}}"#,
+                r#"{"at":70,"reply":{"op":2,"outcome":"ok","job":"second"}}"#,
                 r#"{"at":100,"started":{"processor":"processor-1","delivery":"d2","queue":"work","jobs":[{"job":"second","attempt":1,"payload":"second"}]}}"#,
                 r#"{"at":110,"fault":{"fault":1,"kind":"kill","on":["broker"],"active":true}}"#,
                 r#"{"at":200,"started":{"processor":"processor-1","delivery":"d1","queue":"work","jobs":[{"job":"first","attempt":1,"payload":"first"}]}}"#,

@@ -1,5 +1,7 @@
 //! What faults do to deliveries: which were lost, and which nobody lived to tell of.
 
+use std::collections::BTreeMap;
+
 use kew_spec::history::{AttemptOutcome, Given, Started};
 
 use super::ahead::Ahead;
@@ -14,7 +16,8 @@ impl Inference<'_> {
         let is_lost = |id: &String, job: &Job| {
             // One whose start is still to be seen goes on: it was only granted ahead of that.
             let is_ahead = |last: &&Attempt| self.granted_ahead.contains(&last.delivery);
-            let open = job.attempts.last().filter(|last| !last.ended && job.over.is_none() && !is_ahead(last));
+            let goes_on = |last: &&Attempt| is_ahead(last) || self.is_untold(&last.delivery);
+            let open = job.attempts.last().filter(|last| !last.ended && job.over.is_none() && !goes_on(last));
             open.is_some_and(|last| {
                 let end = self.ahead.ends.get(&last.delivery).copied().filter(|(end, _)| index < *end);
                 let start = Ahead::next(self.ahead.starts.get(id), index);
@@ -52,16 +55,26 @@ impl Inference<'_> {
             !waits_on && told.map_or(short, |told| had + 1 < told)
         };
         let jobs = self.jobs.iter().filter(|(id, job)| job.waits() && unseen(id, job));
-        let jobs: Vec<_> = jobs.map(|(id, job)| (id.clone(), job.queue.clone())).collect();
-        for (job, queue) in jobs {
-            let delivery = format!("unseen {at} {job}");
-            let given = Given { job: job.clone(), attempt: 0, told: None, payload: String::new() };
-            self.grant(
-                at,
-                &Started { processor: processor.into(), delivery: Some(delivery), queue, jobs: vec![given] },
-            );
-            let then = self.then(index, at, &job, AttemptOutcome::Lost);
-            self.settle_one(at, &job, AttemptOutcome::Lost, then, None);
+        let mut of_queue: BTreeMap<String, Vec<Given>> = BTreeMap::new();
+        for (id, job) in jobs {
+            let given = Given { job: id.clone(), attempt: 0, told: None, payload: String::new() };
+            of_queue.entry(job.queue.clone()).or_default().push(given);
+        }
+        for (queue, given) in of_queue {
+            // As many as may be in one batch, since more deliveries than there must have been would accuse of more.
+            let size = self.policy(&queue).map_or(1, |policy| policy.batch_size_max().max(1));
+            for jobs in given.chunks(size as usize) {
+                self.deliver_one_unseen(index, at, processor, &queue, jobs);
+            }
+        }
+    }
+
+    fn deliver_one_unseen(&mut self, index: usize, at: u64, processor: &str, queue: &str, jobs: &[Given]) {
+        let delivery = Some(format!("unseen {at} {}", jobs[0].job));
+        self.grant(at, &Started { processor: processor.into(), delivery, queue: queue.into(), jobs: jobs.to_vec() });
+        for given in jobs {
+            let then = self.then(index, at, &given.job, AttemptOutcome::Lost);
+            self.settle_one(at, &given.job, AttemptOutcome::Lost, then, None);
         }
     }
 
