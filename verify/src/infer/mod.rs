@@ -171,6 +171,10 @@ impl Inference<'_> {
                 self.say(event.clone());
                 self.answer(index, at, it.op);
             }
+            What::StatusRead(it) => {
+                self.put_back_by_read(at, it);
+                self.say(event.clone());
+            }
             _ => self.say(event.clone()),
         }
     }

@@ -1,10 +1,10 @@
 //! When dead letters went back. A redrive is done at some moment between its question and its answer, so a start in between
 //! may be the job's first one since, or one that the job had left before it died.
 
-use kew_spec::history::{AttemptOutcome, Redriven, What};
+use kew_spec::history::{AttemptOutcome, Redriven, StatusRead, What};
 
 use super::ahead::Redrive;
-use super::{Ahead, Inference};
+use super::{Ahead, Inference, Over};
 
 impl Inference<'_> {
     /// A dead letter goes back.
@@ -31,6 +31,14 @@ impl Inference<'_> {
         if let Some(op) = op.filter(|_| spent) {
             self.asked.remove(&op);
             self.put_back(at, id);
+        }
+    }
+
+    /// A job is read to wait, or to be at work, while the answer to its redrive is still to be heard: it has been put back.
+    pub(super) fn put_back_by_read(&mut self, at: u64, it: &StatusRead) {
+        let was_over = self.jobs.get(&it.job).is_some_and(|job| job.over == Some(Over::GivenUp));
+        if was_over && it.row.as_ref().is_some_and(|row| !row.is_final) {
+            self.put_back_before(at, &it.job);
         }
     }
 
@@ -169,6 +177,38 @@ mod tests {
         ]);
         assert_eq!(by_hand.broken(), [""; 0], "{:#?}", by_hand.told());
         assert!(by_hand.told().contains(&"80 redriven j".to_owned()), "{:#?}", by_hand.told());
+    }
+
+    #[test]
+    fn a_read_in_the_midst_of_a_redrive_may_show_it_done() {
+        let read = |at: u64, rest: &str| {
+            format!(
+                r#"{{"at":{at},"status":{{"job":"j","user":"ada","asked_at":{at},"row":{{{rest},"created_at":1,"updated_at":1}}}}}}"#
+            )
+        };
+        let seen_as = |rest: &str| {
+            seen(vec![
+                started(10, 1),
+                failed(20, 10),
+                started(30, 2),
+                failed(40, 30),
+                started(50, 3),
+                failed(60, 50),
+                r#"{"at":70,"redrive":{"op":2,"job":"j"}}"#.into(),
+                read(72, rest),
+                r#"{"at":75,"reply":{"op":2,"outcome":"ok"}}"#.into(),
+                started(80, 1),
+                failed(90, 80),
+                started(100, 2),
+                failed(110, 100),
+                started(120, 3),
+                failed(130, 120),
+            ])
+        };
+        let done = seen_as(r#""status":"pending","retry_count":0,"final":false"#);
+        assert_eq!(done.broken(), [""; 0], "{:#?}", done.told());
+        let undone = seen_as(r#""status":"failed","retry_count":2,"error":"no","completed_at":1,"final":true"#);
+        assert_eq!(undone.broken(), [""; 0], "{:#?}", undone.told());
     }
 
     #[test]
