@@ -108,7 +108,7 @@ mod tests {
                 r#"{{"at":{at},"started":{{"processor":"processor-1","delivery":"{job}","queue":"work","jobs":[{{"job":"{job}","attempt":1,"payload":"{job}"}}]}}}}"#
             )
         };
-        let mut lines = vec![
+        let mut lines = [
             (0, r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":1}}"#.to_owned()),
             (10, r#"{"at":10,"enqueue":{"op":1,"user":"ada","queue":"work","payload":"first"}}"#.to_owned()),
             (asked, format!(r#"{{"at":{asked},"enqueue":{{"op":2,"user":"ada","queue":"work","payload":"second"}}}}"#)),
