@@ -4,9 +4,9 @@
 //! A scenario that leans on something the system does not offer is not played, and the reason is kept.
 
 use kew_spec::queues::{Attempts, Backoff, DURATION_MAX_MS, Policy, Queues};
-use kew_spec::scenario::{Act, FaultKind, OpAct, OpSpec, Scenario};
+use kew_spec::scenario::{Act, FaultKind, OpAct, OpSpec, PlannedJob, Scenario};
 
-use crate::bound::bound_ms;
+use crate::bound::{bound_ms, wait_ms};
 use crate::protocol::About;
 use crate::scenarios;
 
@@ -46,6 +46,10 @@ const NEVER_MS: u64 = 3_600_000;
 
 /// A handler that ends so close to its timeout could end on either side of it.
 const MARGIN_MS: u64 = 400;
+
+/// How long before a redrive the job must surely have died: all that its attempts take on a busy machine comes on top of
+/// what they take by the scenario. One that is put back before it is dead shows nothing.
+const DEAD_MS_MIN: u64 = 2_500;
 
 /// How long a killed worker is away by default, as in the simulator.
 pub(crate) const AWAY_MS: u64 = 1_000;
@@ -98,7 +102,11 @@ pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fi
         return Err(format!("{jobs} jobs are too many for real time"));
     }
     let real = scenarios::are_real(&scenario.name);
-    let scale = scale(scenario, &policies, about.quantum_ms).min(if real { 1.0 } else { f64::MAX });
+    let strikes = crashes || !scenario.faults.is_empty();
+    // What a dead worker held dies when that is noticed.
+    let noticed_ms = if strikes { can.recovers_ms(&policies) } else { 0 };
+    let redriven = dead_for_ms(scenario, &policies) as f64 / (DEAD_MS_MIN + noticed_ms) as f64;
+    let scale = scale(scenario, &policies, about.quantum_ms).min(redriven).min(if real { 1.0 } else { f64::MAX });
     let scaled = without_far_ticks(scaled(scenario, scale), &policies, scale)?;
     let used = |name: &str| scaled.job_specs.iter().any(|job| job.queue == name);
     let policies: Queues = policies
@@ -110,7 +118,6 @@ pub(crate) fn fit(scenario: &Scenario, about: &About, reach: Reach) -> Result<Fi
         return Err(format!("it would take {} s", scaled.length_ms() / 1_000));
     }
     close_calls(&scaled, &policies)?;
-    let strikes = crashes || !scenario.faults.is_empty();
     let fitted = Fitted { scenario: scaled, policies, strikes };
     let bound_ms = bound_ms(&fitted, about);
     if (if real { REAL_BOUND_MS_MAX } else { BOUND_MS_MAX }) < bound_ms {
@@ -259,6 +266,30 @@ fn scale(scenario: &Scenario, policies: &Queues, quantum_ms: u64) -> f64 {
     let shortest = intervals.min().unwrap_or(10_000);
     // A timeout must leave room for handlers that end well before it.
     shortest as f64 / INTERVAL_MS_MIN.max(QUANTA_MIN * quantum_ms) as f64
+}
+
+/// The shortest time from a job's death to a redrive of it, by the scenario; very long if there is none.
+fn dead_for_ms(scenario: &Scenario, policies: &Queues) -> u64 {
+    let jobs = scenario.jobs();
+    let redrives = scenario.ops.iter().filter(|op| op.act == OpAct::Redrive);
+    let dead_for = redrives.filter_map(|op| {
+        let job = jobs.iter().find(|job| Some(&job.label) == op.job.as_ref())?;
+        let dies_ms = job.at_ms + dies_after_ms(job, policies.get(&job.queue)?);
+        // A later redrive of the same job comes after another life of it.
+        op.at_ms.checked_sub(dies_ms)
+    });
+    dead_for.min().unwrap_or(u64::MAX / 2).max(1)
+}
+
+/// How long all attempts of `job` take by the scenario, waits and all.
+fn dies_after_ms(job: &PlannedJob, policy: &Policy) -> u64 {
+    let attempts = 1..=policy.attempts.max().unwrap_or(1);
+    let lasts = |attempt: u32| {
+        let behaviour = job.behaviour(attempt);
+        let hangs = behaviour.act == Act::Hang || policy.timeout_ms < behaviour.after_ms;
+        if hangs { policy.timeout_ms } else { behaviour.after_ms }
+    };
+    attempts.map(|attempt| lasts(attempt) + if 1 < attempt { wait_ms(policy, attempt - 1) } else { 0 }).sum()
 }
 
 fn real(ms: u64, scale: f64) -> u64 {

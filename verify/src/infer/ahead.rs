@@ -22,9 +22,12 @@ pub(super) struct Ahead {
     pub(super) heals: BTreeMap<u64, u64>,
     /// When hosts are struck.
     pub(super) strikes: Vec<(u64, Vec<String>)>,
-    /// Where a job is put back or cancelled with success: the operation's place.
-    pub(super) redrives: BTreeMap<String, Vec<usize>>,
+    /// Where each job is put back.
+    pub(super) redrives: BTreeMap<String, Vec<Redrive>>,
+    /// Where it is heard that a job was cancelled.
     pub(super) cancels: BTreeMap<String, usize>,
+    /// Where the status of each job is read.
+    pub(super) reads: BTreeMap<String, Vec<usize>>,
     /// Where each job is read as failed for good.
     pub(super) failed: BTreeMap<String, Vec<usize>>,
     /// Jobs read in each dead letter queue.
@@ -33,6 +36,16 @@ pub(super) struct Ahead {
     /// Which queues are under a pause when it drains.
     pub(super) paused_at_drain: BTreeSet<String>,
     pub(super) reads_dead: bool,
+}
+
+/// A redrive that was acknowledged. When between its question and its answer the job went back, nobody was told.
+#[derive(Clone, Copy)]
+pub(super) struct Redrive {
+    pub(super) op: u64,
+    /// Where it is asked for.
+    pub(super) asked: usize,
+    /// Where the answer is heard.
+    pub(super) answered: usize,
 }
 
 impl Ahead {
@@ -44,6 +57,9 @@ impl Ahead {
             }
         }
         for (index, event) in events.iter().enumerate() {
+            if let What::StatusRead(it) = &event.what {
+                ahead.reads.entry(it.job.clone()).or_default().push(index);
+            }
             match &event.what {
                 What::Processor(it) if !it.up => ahead.strikes.push((event.at, vec![it.processor.clone()])),
                 What::Fault(it) if it.active => ahead.strikes.push((event.at, it.on.clone())),
@@ -66,9 +82,13 @@ impl Ahead {
                 }
                 What::Fault(it) if !it.active => drop(ahead.heals.insert(it.fault, event.at)),
                 What::Redrive(it) if ahead.told_ok(it.op) => {
-                    ahead.redrives.entry(it.job.clone()).or_default().push(index);
+                    let redrive = Redrive { op: it.op, asked: index, answered: ahead.replies[&it.op].0 };
+                    ahead.redrives.entry(it.job.clone()).or_default().push(redrive);
                 }
-                What::Cancel(it) if ahead.told_ok(it.op) => drop(ahead.cancels.insert(it.job.clone(), index)),
+                What::Cancel(it) if ahead.told_ok(it.op) => {
+                    let answered = ahead.replies[&it.op].0;
+                    ahead.cancels.insert(it.job.clone(), answered);
+                }
                 What::Pause(it) if ahead.told_ok(it.op) && ahead.drained.is_none() => {
                     ahead.paused_at_drain.insert(it.queue.clone());
                 }

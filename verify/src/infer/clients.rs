@@ -1,37 +1,10 @@
 //! What questions and their answers say: which payload was accepted and as what, what was cancelled, put back, paused.
 
-use kew_spec::history::{Accepted, AttemptOutcome, Cancelled, Enqueue, Given, How, Paused, Redriven, Then, Told, What};
+use kew_spec::history::{Accepted, Cancelled, Enqueue, Given, How, Paused, Then, Told, What};
 
-use super::ahead::Ahead;
 use super::{Inference, Job, Over};
 
 impl Inference<'_> {
-    /// A job that an enqueue made is there from the question on, as far as anybody can tell: it may start before the
-    /// answer is heard. What coalesced is told of with the answer, or before a start with the new payload.
-    pub(super) fn accept_at_once(&mut self, index: usize, at: u64, it: &Enqueue) {
-        let Some(mine) = self.known.names.get(&it.op).cloned() else { return };
-        let reply = self.ahead.replies.get(&it.op);
-        let names_other = reply.is_some_and(|(_, _, job)| job.as_ref().is_some_and(|job| *job != mine));
-        let refused = reply.is_some_and(|(_, told, _)| *told == Told::Refused);
-        let starts = Ahead::next(self.ahead.starts.get(&mine), index).is_some();
-        let made = starts || (!names_other && !refused && reply.is_some_and(|(_, told, _)| *told == Told::Ok));
-        let entity = self.policy(&it.queue).is_some_and(|policy| policy.deduplication) && it.key.is_some();
-        if made && !entity && !self.straddles_tick(at, it) && !self.jobs.contains_key(&mine) {
-            self.accept(at, it, &mine, How::Created);
-        }
-    }
-
-    /// Whether a tick lies between an enqueue and its answer: then nobody can tell which tick the job waits for, and it
-    /// counts as made with the answer.
-    fn straddles_tick(&self, at: u64, it: &Enqueue) -> bool {
-        let policy = self.policy(&it.queue).filter(|policy| policy.schedule.is_some());
-        let answered = self.ahead.replies.get(&it.op).filter(|(_, told, _)| *told == Told::Ok);
-        policy.zip(answered).is_some_and(|(policy, (index, ..))| {
-            let ready = |at: u64| policy.first_ready_at(self.clock(at));
-            ready(at) != ready(self.events[*index].at)
-        })
-    }
-
     /// A job starts before the enqueue that asked for it was answered, or without an answer that says so.
     pub(super) fn accept_before(&mut self, index: usize, at: u64, job: &str) {
         if self.jobs.contains_key(job) {
@@ -124,6 +97,7 @@ impl Inference<'_> {
                 self.accept(at, &it, &other, how);
             }
             What::Cancel(it) => {
+                self.accept_before(index, at, &it.job);
                 if let Some(job) = self.jobs.get_mut(&it.job).filter(|job| job.over.is_none()) {
                     job.over = Some(Over::Cancelled);
                     self.tell(at, Cancelled { job: it.job, clock });
@@ -133,43 +107,6 @@ impl Inference<'_> {
             What::Pause(it) => self.tell(at, Paused { queue: it.queue, paused: true, clock }),
             What::Resume(it) => self.tell(at, Paused { queue: it.queue, paused: false, clock }),
             _ => {}
-        }
-    }
-
-    /// A dead letter goes back.
-    pub(super) fn put_back(&mut self, at: u64, id: &str) {
-        self.end_last(at, id);
-        let clock = self.clock(at);
-        if let Some(job) = self.jobs.get_mut(id) {
-            job.over = None;
-            job.due_clock = clock;
-            job.attempts.clear();
-            self.tell(at, Redriven { job: id.to_owned(), clock });
-        }
-    }
-
-    /// A job starts while the answer to its redrive is still to be heard: it has been put back.
-    pub(super) fn put_back_before(&mut self, at: u64, id: &str) {
-        let is_it =
-            |op: &u64, asked: &What| matches!(asked, What::Redrive(it) if it.job == id) && self.ahead.told_ok(*op);
-        let op = self.asked.iter().find(|(op, asked)| is_it(op, asked)).map(|(op, _)| *op);
-        let spent = self.jobs.get(id).is_some_and(|job| {
-            let max = self.policy(&job.queue).and_then(|policy| policy.attempts.max());
-            job.over.is_some() || max.is_some_and(|max| max as usize <= job.attempts.len())
-        });
-        if let Some(op) = op.filter(|_| spent) {
-            self.asked.remove(&op);
-            self.put_back(at, id);
-        }
-    }
-
-    /// A job's last attempt, if still open, was lost, and the job is dead: somebody has put it back.
-    pub(super) fn end_last(&mut self, at: u64, id: &str) {
-        let Some(job) = self.jobs.get(id) else { return };
-        let then = self.end_of(&job.queue, true);
-        let open = job.attempts.last().is_some_and(|attempt| !attempt.ended);
-        if open && job.over.is_none() {
-            self.settle_one(at, id, AttemptOutcome::Lost, then, None);
         }
     }
 

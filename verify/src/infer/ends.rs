@@ -5,27 +5,61 @@ use kew_spec::lifecycle::Status;
 use kew_spec::queues::Jitter;
 
 use super::ahead::Ahead;
+use super::late::Late;
+use super::redrives::Again;
 use super::{Inference, Job, Over};
 
 impl Inference<'_> {
-    /// Handlers end by their own word, or were stopped.
+    /// Handlers end by their own word, or were stopped. The queue hears of it at once, or later if it is read to.
     pub(super) fn settle(&mut self, index: usize, at: u64, it: &Finished) {
+        for ended in &it.jobs {
+            let one = Finished { jobs: vec![ended.clone()], ..it.clone() };
+            let unheard = self.may_be_unheard(index, at, &ended.job);
+            match self.read_at_work(index, at, &ended.job).filter(|_| !unheard) {
+                Some(read) => self.untold.entry(read).or_default().push((index, at, one)),
+                None => self.settle_at(index, at, at, &one),
+            }
+        }
+    }
+
+    /// The queue hears of ends that it was read not to have heard of before the event `index`.
+    pub(super) fn settle_untold(&mut self, index: usize, at: u64) {
+        for (ended_index, ended_at, it) in self.untold.remove(&index).unwrap_or_default() {
+            self.settle_at(ended_index, ended_at, at, &it);
+        }
+    }
+
+    /// Whether the end of `delivery` is still to be told to the queue.
+    pub(super) fn is_untold(&self, delivery: &str) -> bool {
+        self.untold.values().flatten().any(|(.., it)| it.delivery.as_deref() == Some(delivery))
+    }
+
+    /// Handlers ended at `ended_at`, and the queue hears of it at `at`.
+    fn settle_at(&mut self, index: usize, ended_at: u64, at: u64, it: &Finished) {
         for ended in &it.jobs {
             let Some(job) = self.jobs.get(&ended.job) else { continue };
             let delivery = it.delivery.as_deref().unwrap_or_default();
             let place = job.attempts.iter().rposition(|attempt| attempt.delivery == delivery);
             let stale = place.is_none_or(|place| place + 1 != job.attempts.len() || job.attempts[place].ended);
-            // What the system itself has stopped is no late answer.
-            let own_word = matches!(ended.outcome, AttemptOutcome::Completed | AttemptOutcome::Failed);
-            let overdue = own_word
-                && job.attempts.last().is_some_and(|last| last.lease_until < self.clock(at))
-                && Ahead::next(self.ahead.starts.get(&ended.job), index).is_some();
-            if stale || overdue || job.over.is_some() {
-                let number = place.map_or(ended.attempt, |place| place as u32 + 1);
+            let number = place.map_or(ended.attempt, |place| place as u32 + 1);
+            let late = self.late(index, ended_at, ended);
+            if stale || late == Late::Refused || job.over.is_some() {
                 self.refuse(at, &ended.job, number, ended.outcome);
                 continue;
             }
-            let outcome = if self.may_be_unheard(index, at, &ended.job) { AttemptOutcome::Lost } else { ended.outcome };
+            if late == Late::InVain {
+                let then = self.then(index, at, &ended.job, AttemptOutcome::Lost);
+                self.settle_one(at, &ended.job, AttemptOutcome::Lost, then, None);
+                self.refuse(at, &ended.job, number, ended.outcome);
+                continue;
+            }
+            if late == Late::Wins {
+                self.refuse(at, &ended.job, number, ended.outcome);
+                self.jobs.entry(ended.job.clone()).and_modify(|job| job.over = Some(Over::Completed));
+                continue;
+            }
+            let outcome =
+                if self.may_be_unheard(index, ended_at, &ended.job) { AttemptOutcome::Lost } else { ended.outcome };
             let then = self.then(index, at, &ended.job, outcome);
             self.settle_one(at, &ended.job, outcome, then, ended.error.clone());
         }
@@ -87,17 +121,11 @@ impl Inference<'_> {
         let (clock, job) = (self.clock(at), &self.jobs[id]);
         let attempt = job.attempts.len() as u32;
         let due = self.policy(&job.queue).and_then(|policy| policy.retry_at(attempt, clock, Jitter::NONE));
-        let start = Ahead::next(self.ahead.starts.get(id), index);
-        let redrive = Ahead::next(self.ahead.redrives.get(id), index);
-        let came_again = start.is_some_and(|start| redrive.is_none_or(|redrive| start < redrive));
-        if redrive.is_some() && !came_again {
-            return self.end_of(&job.queue, true);
-        }
-        if came_again {
-            return match due {
-                Some(due) => Then::RetryAt(due),
-                None => self.end_of(&job.queue, self.is_kept(index, id)), // One too many follows.
-            };
+        match (self.comes_again(index, id), due) {
+            (Again::PutBack, _) => return self.end_of(&job.queue, true),
+            (Again::Starts, Some(due)) => return Then::RetryAt(due),
+            (Again::Starts, None) => return self.end_of(&job.queue, self.is_kept(index, id)), // One too many follows.
+            (Again::Never, _) => {}
         }
         let cancelled = self.ahead.cancels.get(id).is_some_and(|place| index < *place);
         let waits = cancelled || self.ahead.drained.is_none() || self.ahead.paused_at_drain.contains(&job.queue);

@@ -5,14 +5,21 @@
 //! explanations are left, the one that accuses the system of less. The queue's clock is the harness's wall clock.
 
 mod ahead;
+mod batches;
+#[cfg(test)]
+mod by_hand;
 mod clients;
 mod ends;
+mod late;
+mod made;
 mod order;
+mod reads;
+mod redrives;
 mod strikes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kew_spec::history::{Event, Finished, Granted, Lease, Sight, Started, What};
+use kew_spec::history::{Enqueue, Event, Finished, Granted, Lease, Sight, Started, What};
 use kew_spec::queues::{Policy, Queues};
 
 use ahead::Ahead;
@@ -42,10 +49,15 @@ pub(crate) fn infer(events: &[Event], known: &Known<'_>) -> Vec<Event> {
         keys: BTreeMap::new(),
         asked: BTreeMap::new(),
         granted_ahead: BTreeSet::new(),
+        untold: BTreeMap::new(),
+        made: BTreeMap::new(),
         out: Vec::new(),
     };
+    inference.made = inference.when_made();
     for (index, event) in events.iter().enumerate() {
+        inference.make(index, event.at);
         inference.see(index, event);
+        inference.settle_untold(index, event.at);
     }
     inference.out
 }
@@ -71,8 +83,17 @@ enum Over {
     Cancelled,
 }
 
+impl Job {
+    /// Whether nobody holds it, and it has not ended.
+    fn waits(&self) -> bool {
+        self.over.is_none() && self.attempts.last().is_none_or(|last| last.ended)
+    }
+}
+
 struct Attempt {
     delivery: String,
+    /// What the batch is known by that it was in, on a queue that keeps batches together.
+    batch: Option<String>,
     processor: String,
     lease_until: u64,
     ended: bool,
@@ -87,6 +108,10 @@ struct Inference<'a> {
     keys: BTreeMap<(String, String), String>,
     /// Deliveries that were granted before their start was seen.
     granted_ahead: BTreeSet<String>,
+    /// Ends of handlers that the queue hears of after a later event: where and when they ended, by that event.
+    untold: BTreeMap<usize, Vec<(usize, u64, Finished)>>,
+    /// Jobs that are made before their answers are heard, by the event before which they are.
+    made: BTreeMap<usize, Vec<Enqueue>>,
     /// Questions without an answer yet.
     asked: BTreeMap<u64, What>,
     out: Vec<Event>,
@@ -99,10 +124,6 @@ impl Inference<'_> {
             self.asked.insert(op, event.what.clone());
         }
         match &event.what {
-            What::Enqueue(it) => {
-                self.say(event.clone());
-                self.accept_at_once(index, at, it);
-            }
             What::Started(it) => {
                 for given in &it.jobs {
                     self.accept_before(index, at, &given.job);
@@ -149,6 +170,10 @@ impl Inference<'_> {
             What::Reply(it) => {
                 self.say(event.clone());
                 self.answer(index, at, it.op);
+            }
+            What::StatusRead(it) => {
+                self.put_back_by_read(at, it);
+                self.say(event.clone());
             }
             _ => self.say(event.clone()),
         }
@@ -199,6 +224,7 @@ impl Inference<'_> {
     fn grant(&mut self, at: u64, it: &Started) {
         let clock = self.clock(at);
         let lease_until = clock + self.policy(&it.queue).map_or(0, |policy| policy.timeout_ms);
+        let batch = self.batch_of(it, clock);
         let mut leases = Vec::new();
         for given in &it.jobs {
             let Some(job) = self.jobs.get_mut(&given.job) else {
@@ -209,6 +235,7 @@ impl Inference<'_> {
             leases.push(Lease { job: given.job.clone(), attempt: number });
             job.attempts.push(Attempt {
                 delivery: it.delivery.clone().unwrap_or_default(),
+                batch: batch.clone(),
                 processor: it.processor.clone(),
                 lease_until,
                 ended: false,
@@ -218,7 +245,7 @@ impl Inference<'_> {
             at,
             Granted {
                 delivery: it.delivery.clone().unwrap_or_default(),
-                batch: None,
+                batch,
                 queue: it.queue.clone(),
                 processor: it.processor.clone(),
                 jobs: leases,

@@ -1,9 +1,11 @@
 //! What faults do to deliveries: which were lost, and which nobody lived to tell of.
 
+use std::collections::BTreeMap;
+
 use kew_spec::history::{AttemptOutcome, Given, Started};
 
 use super::ahead::Ahead;
-use super::{Inference, Job};
+use super::{Attempt, Inference, Job};
 
 impl Inference<'_> {
     /// Something has struck `hosts` until `heals_at`. What they held is lost if it is delivered again and its handler was
@@ -12,7 +14,10 @@ impl Inference<'_> {
     pub(super) fn lose(&mut self, index: usize, at: u64, hosts: &[String], heals_at: u64) {
         let all = hosts.iter().any(|host| !host.starts_with("processor-"));
         let is_lost = |id: &String, job: &Job| {
-            let open = job.attempts.last().filter(|last| !last.ended && job.over.is_none());
+            // One whose start is still to be seen goes on: it was only granted ahead of that.
+            let is_ahead = |last: &&Attempt| self.granted_ahead.contains(&last.delivery);
+            let goes_on = |last: &&Attempt| is_ahead(last) || self.is_untold(&last.delivery);
+            let open = job.attempts.last().filter(|last| !last.ended && job.over.is_none() && !goes_on(last));
             open.is_some_and(|last| {
                 let end = self.ahead.ends.get(&last.delivery).copied().filter(|(end, _)| index < *end);
                 let start = Ahead::next(self.ahead.starts.get(id), index);
@@ -37,7 +42,6 @@ impl Inference<'_> {
     /// number that its next handler is told shows one delivery more than was seen, or if it is given up with fewer than
     /// its attempts.
     pub(super) fn deliver_unseen(&mut self, index: usize, at: u64, processor: &str) {
-        let waits = |job: &Job| job.over.is_none() && job.attempts.last().is_none_or(|last| last.ended);
         let unseen = |id: &String, job: &Job| {
             let had = job.attempts.len() as u32;
             let start = Ahead::next(self.ahead.starts.get(id), index);
@@ -46,19 +50,31 @@ impl Inference<'_> {
             let max = self.policy(&job.queue).and_then(|policy| policy.attempts.max());
             let never_done = !self.ahead.completed.contains(id) && !self.ahead.cancels.contains_key(id);
             let short = never_done && max.is_some_and(|max| had + (later as u32) < max);
-            told.map_or(short, |told| had + 1 < told)
+            // A read that shows it waiting afterwards, well before it starts: it was given to somebody who dies later.
+            let waits_on = self.is_read_waiting(index, at, start.unwrap_or(self.events.len()), id);
+            !waits_on && told.map_or(short, |told| had + 1 < told)
         };
-        let jobs = self.jobs.iter().filter(|(id, job)| waits(job) && unseen(id, job));
-        let jobs: Vec<_> = jobs.map(|(id, job)| (id.clone(), job.queue.clone())).collect();
-        for (job, queue) in jobs {
-            let delivery = format!("unseen {at} {job}");
-            let given = Given { job: job.clone(), attempt: 0, told: None, payload: String::new() };
-            self.grant(
-                at,
-                &Started { processor: processor.into(), delivery: Some(delivery), queue, jobs: vec![given] },
-            );
-            let then = self.then(index, at, &job, AttemptOutcome::Lost);
-            self.settle_one(at, &job, AttemptOutcome::Lost, then, None);
+        let jobs = self.jobs.iter().filter(|(id, job)| job.waits() && unseen(id, job));
+        let mut of_queue: BTreeMap<String, Vec<Given>> = BTreeMap::new();
+        for (id, job) in jobs {
+            let given = Given { job: id.clone(), attempt: 0, told: None, payload: String::new() };
+            of_queue.entry(job.queue.clone()).or_default().push(given);
+        }
+        for (queue, given) in of_queue {
+            // As many as may be in one batch, since more deliveries than there must have been would accuse of more.
+            let size = self.policy(&queue).map_or(1, |policy| policy.batch_size_max().max(1));
+            for jobs in given.chunks(size as usize) {
+                self.deliver_one_unseen(index, at, processor, &queue, jobs);
+            }
+        }
+    }
+
+    fn deliver_one_unseen(&mut self, index: usize, at: u64, processor: &str, queue: &str, jobs: &[Given]) {
+        let delivery = Some(format!("unseen {at} {}", jobs[0].job));
+        self.grant(at, &Started { processor: processor.into(), delivery, queue: queue.into(), jobs: jobs.to_vec() });
+        for given in jobs {
+            let then = self.then(index, at, &given.job, AttemptOutcome::Lost);
+            self.settle_one(at, &given.job, AttemptOutcome::Lost, then, None);
         }
     }
 
@@ -73,5 +89,42 @@ impl Inference<'_> {
         };
         let shortly = |struck: u64| at <= struck && struck <= at + self.known.late_ms;
         comes_again && self.ahead.strikes.iter().any(|(struck, hosts)| shortly(*struck) && strikes(hosts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::ByHand;
+
+    /// Two workers die one after the other, and then the job starts as its second attempt. It is read in between.
+    fn seen(read: &str) -> ByHand {
+        let policies = "[work]\npriority = 'medium'\nattempts = 3\ntimeout_ms = 60_000\n";
+        ByHand::new(
+            policies,
+            &[
+                r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":4}}"#,
+                r#"{"at":0,"processor":{"processor":"processor-2","up":true,"slots":4}}"#,
+                r#"{"at":10,"enqueue":{"op":1,"user":"ada","queue":"work","payload":"j"}}"#,
+                r#"{"at":20,"reply":{"op":1,"outcome":"ok","job":"j"}}"#,
+                r#"{"at":100,"processor":{"processor":"processor-1","up":false,"slots":4}}"#,
+                read,
+                r#"{"at":200,"processor":{"processor":"processor-2","up":false,"slots":4}}"#,
+                r#"{"at":300,"processor":{"processor":"processor-1","up":true,"slots":4}}"#,
+                r#"{"at":900,"started":{"processor":"processor-1","delivery":"d1","queue":"work","jobs":[{"job":"j","attempt":1,"told":2,"payload":"j"}]}}"#,
+            ],
+        )
+    }
+
+    #[test]
+    fn a_delivery_that_nobody_lived_to_tell_of_went_to_a_worker_that_died_after_the_job_was_read_waiting() {
+        let row = |status: &str| {
+            format!(
+                r#"{{"at":150,"status":{{"job":"j","user":"ada","asked_at":140,"row":{{"status":"{status}","retry_count":0,"created_at":1,"updated_at":1,"final":false}}}}}}"#
+            )
+        };
+        let waiting = ["200 granted j 1", "200 settled j 1", "900 granted j 2"];
+        assert_eq!(seen(&row("pending")).told(), waiting);
+        let at_work = ["100 granted j 1", "100 settled j 1", "900 granted j 2"];
+        assert_eq!(seen(&row("processing")).told(), at_work);
     }
 }

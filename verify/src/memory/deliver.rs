@@ -98,7 +98,11 @@ impl Room {
         lane.starts.extend(lane.policy.rate_limit.iter().flat_map(|_| std::iter::repeat_n(now, jobs.len())));
         let (handler, timeout_ms) = (lane.handler.clone(), lane.policy.timeout_ms);
         let batches = lane.policy.batch.is_some();
-        let timeout_ms = if self.lies(Lie::TimeoutIgnored) { 4 * timeout_ms + 2_500 } else { timeout_ms };
+        let timeout_ms = match self.lie {
+            Some(Lie::TimeoutIgnored) => 4 * timeout_ms + 2_500,
+            Some(Lie::LateResultWins) => timeout_ms + 60_000, // Longer than any handler that ends by itself.
+            _ => timeout_ms,
+        };
         let delivered: Vec<_> = jobs.iter().filter_map(|job| self.hand_over(job, now)).collect();
         let mut given = Vec::new();
         if self.lies(Lie::EmptyBatch) && batches {

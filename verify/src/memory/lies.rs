@@ -51,6 +51,7 @@ lies! {
     Uncapped "uncapped" breaks ["backoff/capped"]: "the backoff doubles without end";
 
     TimeoutIgnored "timeout-ignored" breaks ["timeout/enforced"]: "handlers run far beyond their timeout";
+    LateResultWins "late-result-wins" breaks ["timeout/late-result"]: "nothing stops a handler or gives its job to another, and its late answer counts";
     LateResultCounts "late-result-counts" breaks ["timeout/late-result"]: "the answer of a handler that was stopped counts";
 
     DeadLost "dead-lost" breaks ["dead-letter/exactly"]: "dead letters are lost";

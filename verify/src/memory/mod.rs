@@ -84,7 +84,12 @@ impl Queue for Memory {
             attempts: Feature::NATIVE,
             infinite_attempts: Feature::NATIVE,
             exponential_backoff: Feature::NATIVE,
-            timeout: Feature::NATIVE,
+            // Like a queue whose timeout is the lease's alone.
+            timeout: if self.lie == Some(Lie::LateResultWins) {
+                Feature::NATIVE.without("stops")
+            } else {
+                Feature::NATIVE
+            },
             dead_letters: Feature::NATIVE,
             redrive: Feature::NATIVE,
             rate_limit: Feature::NATIVE,

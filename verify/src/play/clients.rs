@@ -109,11 +109,12 @@ fn enqueue(stage: &Arc<Stage>, job: &PlannedJob, name: String, turn: Option<Owne
 
 /// Waits for the answer to an enqueue.
 async fn hear(stage: Arc<Stage>, op: u64, name: String, posted: Posted, turn: Option<OwnedMutexGuard<()>>) {
+    let mut made = None;
     let reply = match stage.fleet.client().answered(posted).await {
         Ok(Answer::Ok(value)) => {
             let other = serde_json::from_value::<Enqueued>(value).ok().and_then(|enqueued| enqueued.job);
             let job = other.map_or(name, |job| stage.inside(&job).to_owned());
-            stage.lock().jobs.entry(job.clone()).or_default().acknowledged = true;
+            made = Some(job.clone());
             Reply { op, outcome: Told::Ok, job: Some(job), error: None }
         }
         Ok(Answer::Refused(why)) => Reply { op, outcome: Told::Refused, job: None, error: Some(why) },
@@ -121,7 +122,11 @@ async fn hear(stage: Arc<Stage>, op: u64, name: String, posted: Posted, turn: Op
         Err(error) => Reply { op, outcome: Told::Unknown, job: None, error: Some(error.to_string()) },
     };
     stage.recorder.see(reply);
-    stage.lock().asking -= 1;
+    let mut known = stage.lock();
+    // Nobody reads it before its answer is written down.
+    made.into_iter().for_each(|job| known.jobs.entry(job).or_default().acknowledged = true);
+    known.asking -= 1;
+    drop(known);
     drop(turn);
 }
 
@@ -172,9 +177,11 @@ async fn operate(stage: &Arc<Stage>, it: &OpSpec) -> Result<(), Error> {
 
 fn take_back(stage: &Stage, act: OpAct, job: &str, queue: &str, before: Option<Progress>) {
     let mut known = stage.lock();
-    match (act, before) {
-        (OpAct::Cancel | OpAct::Redrive, Some(before)) => drop(known.jobs.insert(job.to_owned(), before)),
-        (OpAct::Pause, _) => drop(known.held.remove(queue)),
+    match (act, known.jobs.get_mut(job), before) {
+        (OpAct::Cancel, Some(progress), Some(before)) => progress.cancelled = before.cancelled,
+        // What was delivered meanwhile comes on top of what had been.
+        (OpAct::Redrive, Some(progress), Some(before)) => progress.deliveries += before.deliveries,
+        (OpAct::Pause, ..) => drop(known.held.remove(queue)),
         _ => {}
     }
 }

@@ -119,6 +119,8 @@ def dead_letters(line):
 
 def redrive(line):
     job = fetch(ids[line["job"]])
+    if job.id not in job.failed_job_registry:  # Else its retries would be set anew although it is not put back.
+        raise rq.exceptions.InvalidJobOperation(f"{job.id} has not failed")
     job.retries_left = queues[line["queue"]].retries or None
     job.save()
     job.failed_job_registry.requeue(job)
@@ -137,6 +139,8 @@ def status(line):
         return {"status": None}
     state = {"started": "processing", "finished": "completed", "failed": "failed", "stopped": "failed", "canceled": "failed"}
     now = state.get(job.get_status(refresh=False), "pending")
+    if now == "pending" and (job.retries_left or 0) < queues[line["queue"]].retries:
+        return {"status": "failed", "final": False, "error": error_of(job)}  # It waits for its next attempt.
     error = "cancelled" if job.is_canceled else error_of(job)
     return {"status": now, "final": now in ("completed", "failed"), **({"error": error} if now == "failed" else {})}
 

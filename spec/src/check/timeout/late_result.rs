@@ -76,8 +76,7 @@ impl LateResult {
         if row.status == Status::Completed {
             self.refused.remove(seen.named.job);
             let says = format!(
-                "{} is read as completed at {}, but the only success that the queue was told of came too late and was \
-                 refused",
+                "{} is read as completed at {}, but the only success that the queue was told of came too late",
                 read.job, seen.event.at,
             );
             notes.broken(LATE_RESULT, says, vec![refused, seen.line]);

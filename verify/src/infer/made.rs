@@ -1,0 +1,136 @@
+//! When jobs were made. An enqueue makes its job at some moment between its question and its answer (or the job's start), and
+//! of all these moments those are taken that accuse the least.
+//!
+//! Where nothing is promised from that moment on but that the job goes before younger ones, it is made as late as may be:
+//! with the answer, or the start. Of one queue's jobs those that start first are made first, if they may have been.
+//! Batches wait from that moment on, so there it is the question's.
+
+use std::collections::BTreeMap;
+
+use kew_spec::history::{Enqueue, How, Told, What};
+
+use super::Inference;
+use super::ahead::Ahead;
+
+/// An enqueue that made a job.
+struct Made<'a> {
+    it: &'a Enqueue,
+    /// Where it was asked for.
+    asked: usize,
+    /// The last event before which the job may have been made.
+    latest: usize,
+    /// Where it starts.
+    start: usize,
+}
+
+impl Inference<'_> {
+    /// The enqueues whose jobs are made before an event that does not show it by itself, by that event.
+    pub(super) fn when_made(&self) -> BTreeMap<usize, Vec<Enqueue>> {
+        let mut of_queue: BTreeMap<&str, Vec<Made<'_>>> = BTreeMap::new();
+        let mut first = std::collections::BTreeSet::new();
+        for (asked, event) in self.events.iter().enumerate() {
+            if let What::Enqueue(it) = &event.what
+                && let Some(made) = self.made_by(asked, it)
+                && first.insert(self.known.names.get(&it.op))
+            {
+                of_queue.entry(&it.queue).or_default().push(made);
+            }
+        }
+        let mut by_event: BTreeMap<usize, Vec<Enqueue>> = BTreeMap::new();
+        for (queue, mut all) in of_queue {
+            let early = self.policy(queue).is_none_or(|policy| policy.batch.is_some() || policy.schedule.is_some());
+            all.sort_by_key(|made| made.start);
+            let mut before = usize::MAX;
+            for made in all.iter().rev() {
+                before = before.min(made.latest);
+                let place = if early { made.asked + 1 } else { before.max(made.asked + 1) };
+                if place < made.latest || early {
+                    by_event.entry(place).or_default().push(made.it.clone());
+                }
+            }
+        }
+        by_event.values_mut().for_each(|all| all.sort_by_key(|it| it.op));
+        by_event
+    }
+
+    /// Makes the jobs that are to be made before the event `index`.
+    pub(super) fn make(&mut self, index: usize, at: u64) {
+        for it in self.made.remove(&index).unwrap_or_default() {
+            let Some(mine) = self.known.names.get(&it.op).cloned() else { continue };
+            if !self.jobs.contains_key(&mine) {
+                // Not later than the question is heard of, where it is the one before.
+                let at = self.events.get(index - 1).map_or(at, |before| before.at);
+                self.accept(at, &it, &mine, How::Created);
+            }
+        }
+    }
+
+    /// What `it` made, if it made a job by itself. What coalesced is told of with the answer, or before a start with the
+    /// new payload.
+    fn made_by<'a>(&self, asked: usize, it: &'a Enqueue) -> Option<Made<'a>> {
+        let mine = self.known.names.get(&it.op)?;
+        let reply = self.ahead.replies.get(&it.op);
+        let names_other = reply.is_some_and(|(_, _, job)| job.as_ref().is_some_and(|job| job != mine));
+        let told = reply.map(|(_, told, _)| *told);
+        let start = Ahead::next(self.ahead.starts.get(mine), asked);
+        let made = start.is_some() || (!names_other && told == Some(Told::Ok));
+        let entity = self.policy(&it.queue).is_some_and(|policy| policy.deduplication) && it.key.is_some();
+        let start = start.unwrap_or(self.events.len());
+        let answered = reply.filter(|(_, told, _)| *told == Told::Ok).map_or(start, |(index, ..)| *index);
+        let latest = answered.min(start);
+        (made && !entity && !self.waits_for_later_tick(asked, latest, start, it)).then_some(Made {
+            it,
+            asked,
+            latest,
+            start,
+        })
+    }
+
+    /// Whether a tick lies between an enqueue and its answer, and the job is not taken at that tick: then it was made
+    /// after it, with the answer as far as anybody can tell.
+    fn waits_for_later_tick(&self, asked: usize, latest: usize, start: usize, it: &Enqueue) -> bool {
+        let Some(policy) = self.policy(&it.queue).filter(|policy| policy.schedule.is_some()) else { return false };
+        let clock = |index: usize| self.events.get(index).map(|event| self.clock(event.at));
+        let ready = |index: usize| clock(index).map(|clock| policy.first_ready_at(clock));
+        let (early, late) = (ready(asked), ready(latest));
+        early != late && clock(start).is_none_or(|start| late.is_some_and(|late| late <= start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::ByHand;
+
+    fn seen(answers: [u64; 2], asked: u64) -> ByHand {
+        let policies = "[work]\npriority = 'medium'\nattempts = 3\ntimeout_ms = 60_000\n";
+        let started = |at: u64, job: &str| {
+            format!(
+                r#"{{"at":{at},"started":{{"processor":"processor-1","delivery":"{job}","queue":"work","jobs":[{{"job":"{job}","attempt":1,"payload":"{job}"}}]}}}}"#
+            )
+        };
+        let mut lines = [
+            (0, r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":1}}"#.to_owned()),
+            (10, r#"{"at":10,"enqueue":{"op":1,"user":"ada","queue":"work","payload":"first"}}"#.to_owned()),
+            (asked, format!(r#"{{"at":{asked},"enqueue":{{"op":2,"user":"ada","queue":"work","payload":"second"}}}}"#)),
+            (answers[0], format!(r#"{{"at":{},"reply":{{"op":1,"outcome":"ok","job":"first"}}}}"#, answers[0])),
+            (answers[1], format!(r#"{{"at":{},"reply":{{"op":2,"outcome":"ok","job":"second"}}}}"#, answers[1])),
+            (1_000, started(1_000, "second")),
+            (2_000, started(2_000, "first")),
+        ];
+        lines.sort_by_key(|(at, _)| *at);
+        let lines: Vec<_> = lines.iter().map(|(_, line)| line.as_str()).collect();
+        ByHand::new(policies, &lines)
+    }
+
+    #[test]
+    fn of_two_enqueues_at_once_the_one_that_starts_first_was_made_first() {
+        assert_eq!(seen([200, 210], 80).broken(), [""; 0]);
+        assert_eq!(seen([210, 200], 80).broken(), [""; 0]);
+        assert_eq!(seen([90, 500], 80).broken(), [""; 0]);
+    }
+
+    #[test]
+    fn an_enqueue_that_was_asked_for_well_after_the_answer_to_another_was_made_later() {
+        assert_eq!(seen([20, 500], 80).broken(), ["priority/order"]);
+    }
+}
