@@ -64,3 +64,11 @@ fn the_page_of_clauses_is_current() {
     let current = String::from_utf8(output.stdout).expect("kew prints UTF-8");
     assert!(current == CLAUSES, "docs/clauses.md is old; run `cargo run -- spec > docs/clauses.md`");
 }
+
+#[test]
+fn the_schema_of_the_adapter_protocol_is_printed_as_it_stands_in_the_documents() {
+    let output = Command::new(env!("CARGO_BIN_EXE_kew")).args(["verify", "--schema"]).output().expect("kew runs");
+    assert!(output.status.success());
+    let page = include_str!("../docs/adapter-protocol.schema.json");
+    assert!(output.stdout == page.as_bytes(), "the binary has another schema than docs/adapter-protocol.schema.json");
+}

@@ -63,6 +63,9 @@ pub(crate) struct Arguments {
     /// Try the adapter alone: one job, one retry, and what it declares
     #[arg(long)]
     smoke: bool,
+    /// Print the adapter protocol as a JSON Schema
+    #[arg(long)]
+    schema: bool,
     /// Where the systems' folders are
     #[arg(long, value_name = "DIR")]
     targets: Option<PathBuf>,
@@ -103,6 +106,10 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
     if arguments.self_check {
         return self_check::run();
+    }
+    if arguments.schema {
+        report::print(kew_verify::protocol::SCHEMA);
+        return Ok(End::Kept);
     }
     let root = root(arguments)?;
     if let Some(folder) = &arguments.scoreboard {

@@ -61,9 +61,14 @@ impl Known {
     /// Reads a file. The error says what is wrong with it.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
-        let known: Self = toml::from_str(&text).map_err(|error| format!("understand {}: {error}", path.display()))?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads the text of a file, which the error calls `name`.
+    pub fn parse(text: &str, name: &str) -> Result<Self, String> {
+        let known: Self = toml::from_str(text).map_err(|error| format!("understand {name}: {error}"))?;
         match known.known.iter().find(|it| kew_spec::clause::find(&it.clause).is_none()) {
-            Some(it) => Err(format!("use {}: there is no clause {}; `kew spec` lists them", path.display(), it.clause)),
+            Some(it) => Err(format!("use {name}: there is no clause {}; `kew spec` lists them", it.clause)),
             None => Ok(known),
         }
     }
@@ -81,9 +86,7 @@ impl Known {
             let clause = it.clause.clone();
             match (it.cell, known) {
                 (Cell::Broken, None) => against.unexpected.push(clause),
-                (Cell::Broken, Some(known)) if known.expires.as_deref().is_some_and(|day| day <= today) => {
-                    against.expired.push(clause);
-                }
+                (Cell::Broken, Some(known)) if known.is_over(today) => against.expired.push(clause),
                 (Cell::Broken, Some(_)) => against.expected.push(clause),
                 (Cell::Kept, Some(known)) if !known.sometimes => against.stale.push(clause),
                 (Cell::NotExercised, _) => against.unexercised.push(clause),
@@ -91,6 +94,13 @@ impl Known {
             }
         }
         against
+    }
+}
+
+impl Failing {
+    /// Whether it counts no more on the day `today`.
+    pub fn is_over(&self, today: &str) -> bool {
+        self.expires.as_deref().is_some_and(|day| day <= today)
     }
 }
 

@@ -33,6 +33,8 @@ mod run;
 use std::sync::Arc;
 
 pub use judge::Judged;
+/// Policies, statuses and scenarios, so that a crate which is tried needs no other of Kew's.
+pub use kew_spec as spec;
 pub use link::Error;
 pub use run::{Options, Progress, Verified};
 

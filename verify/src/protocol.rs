@@ -12,6 +12,9 @@ use crate::capability::Capabilities;
 /// The version that this crate speaks.
 pub const VERSION: u32 = 1;
 
+/// Its lines as a JSON Schema: docs/adapter-protocol.schema.json.
+pub const SCHEMA: &str = include_str!("../../docs/adapter-protocol.schema.json");
+
 /// The longest line that an adapter may say: 8 MiB, far above a batch of 1,000 jobs.
 pub const LINE_BYTES_MAX: usize = 8 << 20;
 
