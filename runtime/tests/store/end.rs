@@ -132,7 +132,9 @@ fn a_job_is_forgotten_when_its_last_end_is_old_and_it_is_no_dead_letter() {
     }
     let mut leases = bench.claim(Claim { max: 3, ..claim(0) }).into_iter();
     bench.settle(complete(&leases.next().unwrap(), 10));
-    leases.for_each(|lease| drop(bench.settle(bury(&lease, 10))));
+    for lease in leases {
+        bench.settle(bury(&lease, 10));
+    }
     bench.redrive("redriven", 20);
     let again = bench.claim(claim(20)).remove(0);
     assert_eq!(again.job, "redriven");
