@@ -1,0 +1,77 @@
+"""One measurement: a fresh folder and server, one run of a load program, one line of JSON, held against what was asked."""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from .catalogue import PEERS, ROOT
+from .install import command
+from .servers import running
+
+SECONDS_MAX = 300
+
+# Every system's files are on the same disk: that of the repository, which is no file system in memory.
+DATA = PEERS / "data"
+
+
+class Void(Exception):
+    """A run that shows nothing: it failed, or not all jobs were completed."""
+
+
+@contextlib.contextmanager
+def fresh_folder():
+    DATA.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=DATA))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def peer(peer, work, jobs):
+    """Measures a peer once."""
+    with fresh_folder() as folder, running(peer, folder) as place:
+        line = run(command(peer) + [work, str(jobs), peer.configuration, place], peer.path)
+    if line["jobs"] != jobs or line["completed"] != jobs:
+        raise Void(f"{line['completed']} of {jobs} jobs are in its store")
+    if line["durability"] != peer.durability:
+        raise Void(f"its durability is {line['durability']}, not {peer.durability}")
+    return line
+
+
+def kew(program, work, jobs, synchronous):
+    """Measures Kew once. It counts what its own broker has acknowledged and ends with the last job."""
+    with fresh_folder() as folder:
+        arguments = [str(program), work, "--jobs", str(jobs), "--synchronous", synchronous]
+        line = run(arguments, ROOT, TMPDIR=str(folder))
+    if line["jobs"] != jobs:
+        raise Void(f"{line['jobs']} of {jobs} jobs")
+    return line
+
+
+def run(arguments, folder, **environment):
+    try:
+        done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=SECONDS_MAX,
+                              env=dict(os.environ, **environment))
+    except subprocess.TimeoutExpired:
+        raise Void(f"not done within {SECONDS_MAX} s") from None
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or len(lines) != 1:
+        raise Void(reason(done.stderr or done.stdout) or f"exit code {done.returncode}")
+    return json.loads(lines[0])
+
+
+def reason(said):
+    """The line of a failure that names it: among the frames of a stack it is the one with the word."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    named = [line for line in lines if "Error" in line or "error" in line]
+    return (named or lines or [""])[-1]
+
+
+def per_second(line):
+    return line["jobs"] / line["seconds"]
