@@ -27,11 +27,12 @@ async function addBacklog(jobs) {
   }
 }
 
-/** `completed` is told once Redis has it. */
-function startWorker(window) {
-  const worker = new Worker("pdf", async () => {}, { connection, concurrency: CONCURRENCY });
+/** A connected worker, not yet running. `completed` is told once Redis has it. */
+async function connectWorker(window) {
+  const worker = new Worker("pdf", async () => {}, { connection, concurrency: CONCURRENCY, autorun: false });
   worker.on("completed", () => window.leave());
   worker.on("error", (error) => console.error(error));
+  await worker.waitUntilReady();
   return worker;
 }
 
@@ -41,8 +42,9 @@ const left = async () => Object.values(await queue.getJobCounts("wait", "active"
 /** From the start of the worker until Redis has none left. */
 async function processBacklog(jobs) {
   const window = new Window();
+  const worker = await connectWorker(window);
   const began = now();
-  const worker = startWorker(window);
+  worker.run();
   await window.handled(jobs);
   await until(async () => (await left()) === 0);
   const seconds = now() - began;
@@ -52,9 +54,9 @@ async function processBacklog(jobs) {
 
 async function mixed(jobs) {
   const window = new Window();
-  const worker = startWorker(window);
-  await worker.waitUntilReady();
+  const worker = await connectWorker(window);
   const began = now();
+  worker.run();
   await createFrom(IN_FLIGHT, jobs, async () => {
     await window.enter();
     await create();

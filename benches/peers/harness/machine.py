@@ -10,12 +10,12 @@ from .measure import fresh_folder
 PROBE_SECONDS = 2
 
 
-def describe():
+def describe(data):
     """Lines for the document."""
     return {
         "cores": f"{os.cpu_count()} × {processor()}",
         "memory": f"{memory_gib()} GiB",
-        "disk": f"{syncs_a_second():,.0f} appends of 4 KiB a second, each followed by fdatasync",
+        "disk": f"{syncs_a_second(data):,.0f} appends of 4 KiB a second, each followed by fdatasync",
         "system": f"{platform.system()} {platform.release()}",
     }
 
@@ -31,9 +31,9 @@ def memory_gib():
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
 
 
-def syncs_a_second():
+def syncs_a_second(data):
     page = b"\0" * 4096
-    with fresh_folder() as folder, open(folder / "probe", "wb", buffering=0) as file:
+    with fresh_folder(data) as folder, open(folder / "probe", "wb", buffering=0) as file:
         count, began = 0, time.perf_counter()
         while time.perf_counter() - began < PROBE_SECONDS:
             file.write(page)

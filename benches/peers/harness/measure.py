@@ -2,20 +2,20 @@
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
-from .catalogue import PEERS, ROOT
+from .catalogue import ROOT
 from .install import command
 from .servers import running
 
 SECONDS_MAX = 300
 
-# Every system's files are on the same disk: that of the repository, which is no file system in memory.
-DATA = PEERS / "data"
+# Every system's files are made here unless told: a folder on disk, where /tmp may be in memory, and one that a database
+# server's own user may enter, which a home folder may not be.
+DATA = Path("/var/tmp")
 
 
 class Void(Exception):
@@ -23,9 +23,8 @@ class Void(Exception):
 
 
 @contextlib.contextmanager
-def fresh_folder():
-    DATA.mkdir(exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=DATA))
+def fresh_folder(data):
+    folder = Path(tempfile.mkdtemp(prefix="kew-peers-", dir=data))
     folder.chmod(0o755)
     try:
         yield folder
@@ -33,9 +32,9 @@ def fresh_folder():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def peer(peer, work, jobs):
+def peer(peer, work, jobs, data):
     """Measures a peer once."""
-    with fresh_folder() as folder, running(peer, folder) as place:
+    with fresh_folder(data) as folder, running(peer, folder) as place:
         line = run(command(peer) + [work, str(jobs), peer.configuration, place], peer.path)
     if line["jobs"] != jobs or line["completed"] != jobs:
         raise Void(f"{line['completed']} of {jobs} jobs are in its store")
@@ -44,20 +43,18 @@ def peer(peer, work, jobs):
     return line
 
 
-def kew(program, work, jobs, synchronous):
+def kew(program, work, jobs, synchronous, data):
     """Measures Kew once. It counts what its own broker has acknowledged and ends with the last job."""
-    with fresh_folder() as folder:
-        arguments = [str(program), work, "--jobs", str(jobs), "--synchronous", synchronous]
-        line = run(arguments, ROOT, TMPDIR=str(folder))
+    with fresh_folder(data) as folder:
+        line = run([str(program), work, "--jobs", str(jobs), "--synchronous", synchronous, "--dir", str(folder)], ROOT)
     if line["jobs"] != jobs:
         raise Void(f"{line['jobs']} of {jobs} jobs")
     return line
 
 
-def run(arguments, folder, **environment):
+def run(arguments, folder):
     try:
-        done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=SECONDS_MAX,
-                              env=dict(os.environ, **environment))
+        done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, timeout=SECONDS_MAX)
     except subprocess.TimeoutExpired:
         raise Void(f"not done within {SECONDS_MAX} s") from None
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]

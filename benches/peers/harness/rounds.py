@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from statistics import median
+from subprocess import CalledProcessError
 
 from . import measure
 from .catalogue import KEW_AT
@@ -36,20 +37,29 @@ class Comparison:
         return median(self.kew_at_class) / median(self.theirs)
 
 
-def compare(peer, work, jobs, kew_program, kew_jobs, rounds, tell):
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all comparisons."""
+
+    kew: object  # kew-load
+    data: object  # the folder for all systems' files
+    rounds: int
+
+
+def compare(peer, work, jobs, kew_jobs, setting, tell):
     """Runs the rounds. One void run makes the whole comparison void: what did not happen has no median."""
     comparison = Comparison(peer, work, jobs=jobs, kew_jobs=kew_jobs)
-    for number in range(1, rounds + 1):
+    for number in range(1, setting.rounds + 1):
         try:
-            line = measure.kew(kew_program, work, kew_jobs, "full")
+            line = measure.kew(setting.kew, work, kew_jobs, "full", setting.data)
             comparison.kew_full.append(measure.per_second(line))
             if KEW_AT[peer.durability] == "normal":
-                line = measure.kew(kew_program, work, kew_jobs, "normal")
+                line = measure.kew(setting.kew, work, kew_jobs, "normal", setting.data)
                 comparison.kew_normal.append(measure.per_second(line))
-            line = measure.peer(peer, work, jobs)
+            line = measure.peer(peer, work, jobs, setting.data)
             comparison.theirs.append(measure.per_second(line))
             comparison.version = line["version"]
-        except (measure.Void, RuntimeError) as reason:
+        except (measure.Void, RuntimeError, OSError, CalledProcessError) as reason:
             comparison.void = str(reason)
             tell(f"  {work:<8} void: {reason}")
             return comparison
