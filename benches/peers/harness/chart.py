@@ -2,7 +2,7 @@
 of its own for light and dark."""
 
 from html import escape
-from math import ceil, floor, log10
+from math import floor, log10
 from statistics import median
 
 from .catalogue import DURABILITY, WORKS
@@ -52,7 +52,7 @@ class Scale:
     """From jobs a second to a place on the page."""
 
     def __init__(self, least, most):
-        self.low, self.high = floor(log10(least)), ceil(log10(most))
+        self.low, self.high = floor(log10(least)), floor(log10(most)) + 1
 
     def __call__(self, rate):
         return LEFT + (RIGHT - LEFT) * (log10(rate) - self.low) / (self.high - self.low)

@@ -100,10 +100,11 @@ def report(options, given, comparisons, left_out):
         return
     date = time.strftime("%Y-%m-%d", time.gmtime())
     command = shlex.join(["benches/peers/run", *given])
-    document = table.document(comparisons, left_out, machine.describe(options.data), date, command, options.rounds)
-    print()
-    print(document, end="")
+    about = dict(machine.describe(options.data), date=date, command=command, rounds=options.rounds)
+    document = table.document(comparisons, left_out, dict(about, kew=kew.version(comparisons)))
     if options.write:
         (DOCS / "peers.md").write_text(document)
         (DOCS / "peers.svg").write_text(chart.svg(comparisons))
         tell(f"written: {os.path.relpath(DOCS / 'peers.md')}, {os.path.relpath(DOCS / 'peers.svg')}")
+    print()
+    print(document, end="")

@@ -13,3 +13,10 @@ def build(tell):
     if done.returncode != 0:
         raise SystemExit("kew-load could not be built")
     return ROOT / "target" / "release" / "kew-load"
+
+
+def version(comparisons):
+    """What it says itself, and the commit that it was built from."""
+    said = next((comparison.kew_version for comparison in comparisons if comparison.kew_version), "unknown")
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return f"{said}, commit {commit.stdout.strip()}" if commit.returncode == 0 else said

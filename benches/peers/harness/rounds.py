@@ -20,6 +20,7 @@ class Comparison:
     jobs: int = 0
     kew_jobs: int = 0
     version: str = ""
+    kew_version: str = ""
     void: str = ""  # why there is no figure
 
     @property
@@ -53,6 +54,7 @@ def compare(peer, work, jobs, kew_jobs, setting, tell):
         try:
             line = measure.kew(setting.kew, work, kew_jobs, "full", setting.data)
             comparison.kew_full.append(measure.per_second(line))
+            comparison.kew_version = line["version"]
             if KEW_AT[peer.durability] == "normal":
                 line = measure.kew(setting.kew, work, kew_jobs, "normal", setting.data)
                 comparison.kew_normal.append(measure.per_second(line))

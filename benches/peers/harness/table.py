@@ -21,9 +21,9 @@ WORK_NOTE = {
 }
 
 
-def document(comparisons, left_out, machine, date, command, rounds):
-    """All of it."""
-    parts = [HEAD.format(date=date, command=command, rounds=rounds, **machine)]
+def document(comparisons, left_out, about):
+    """All of it; `about` fills its head."""
+    parts = [HEAD.format(**about)]
     for work in WORKS:
         rows = [comparison for comparison in comparisons if comparison.work == work]
         if rows:
@@ -43,6 +43,7 @@ measures is told in [its README](../benches/peers/README.md).
 |---|---|
 | date | {date} |
 | command | `{command}` |
+| Kew | {kew} |
 | cores | {cores} |
 | memory | {memory} |
 | disk | {disk} |
