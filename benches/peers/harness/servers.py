@@ -78,7 +78,7 @@ def nats(options, folder):
 
 
 # Beside PostgreSQL's defaults what any guide to it sets first: a cache of a gigabyte, and checkpoints far apart.
-POSTGRES = {"shared_buffers": "1GB", "max_wal_size": "4GB", "checkpoint_timeout": "15min", "listen_addresses": "127.0.0.1"}
+SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB", "checkpoint_timeout": "15min", "listen_addresses": "127.0.0.1"}
 
 
 @contextlib.contextmanager
@@ -88,7 +88,7 @@ def postgres(_options, folder):
     options = as_user(folder, data)
     subprocess.run([programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8"],
                    check=True, capture_output=True, **options)
-    settings = dict(POSTGRES, port=port, unix_socket_directories=data)
+    settings = dict(SETTINGS, port=port, unix_socket_directories=data)
     arguments = [str(programs / "postgres"), "-D", str(data)]
     for name, value in settings.items():
         arguments += ["-c", f"{name}={value}"]

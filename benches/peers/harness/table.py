@@ -96,6 +96,9 @@ def notes(comparisons, left_out):
     lines += [f"- **{letter}**: {DURABILITY[letter]}." for letter in shown]
     lines += ["", "Kew at FULL is A, at NORMAL B.", "", "## Systems and their configurations", ""]
     seen = {}
+    kew = next((comparison for comparison in comparisons if comparison.kew_configuration), None)
+    if kew:
+        lines.append(f"- **Kew** {kew.kew_version}: {kew.kew_configuration} (or NORMAL).")
     for comparison in comparisons:
         seen.setdefault(comparison.peer.name, comparison)
         if comparison.version:
@@ -105,5 +108,6 @@ def notes(comparisons, left_out):
         lines.append(f"- **{peer.title}** {comparison.version}: {peer.note}")
     for peer, reason in left_out:
         lines.append(f"- **{peer.title}** is left out: {reason}.")
-    lines += ["", "Every figure is void unless the system's own store says that all jobs were completed."]
+    lines += ["", "A peer's figure is void unless its own store says afterwards that all jobs were completed. Kew's clock "
+              "stops when its broker has acknowledged that the last one is settled."]
     return "\n".join(lines) + "\n"
