@@ -58,7 +58,7 @@ ALL = [
         name="effectum-as-shipped", title="effectum, as shipped", **EFFECTUM,
         configuration="as-shipped", durability="A", jobs=jobs(20_000, 20_000, 10_000),
         note="As `Queue::new` gives it: a rollback journal, since 0.7.0 sets the pragma `journal` where SQLite's is "
-             "`journal_mode`. Up to 200 jobs at once (its README's example has 10, and is a sixth as fast), no "
+             "`journal_mode`. Up to 200 jobs at once (its README's example has 10, and is far slower), no "
              "heartbeats."),
     Peer(
         name="effectum-wal", title="effectum, WAL", **EFFECTUM,
@@ -67,8 +67,8 @@ ALL = [
     Peer(
         name="apalis-sqlite", title="apalis-sqlite", folder="apalis-sqlite", kind="rust", package="apalis-sqlite",
         configuration="wal-normal", durability="B", jobs=jobs(6_000, 2_000, 1_500),
-        note="WAL, synchronous=NORMAL on every connection (as shipped, `setup` switches syncing off on one), batches of "
-             "100, 100 jobs at once. Completing a job reads every row that its worker ever locked, so more jobs would "
+        note="WAL, synchronous=NORMAL on every connection (as shipped, `setup` switches syncing off on one), batches "
+             "of 100, 100 jobs at once. Completing a job reads every row that its worker ever locked, so more jobs would "
              "be slower still."),
     Peer(
         name="plainjob", title="plainjob", folder="plainjob", kind="node", package="plainjob",
@@ -114,8 +114,8 @@ ALL = [
         name="celery", title="Celery", folder="celery", kind="python", package="celery", server="redis",
         options={"appendfsync": "everysec"},
         configuration="redis", durability="B", jobs=jobs(4_000, 3_000, 2_000),
-        note="Redis with appendfsync=everysec; prefork, one process a core; acks_late, a prefetch of 64 and no results, "
-             "as its guide says for short tasks. `delay` is synchronous: one producer."),
+        note="Redis with appendfsync=everysec; prefork, one process a core; acks_late, a prefetch of 64 and no "
+             "results, as its guide says for short tasks. `delay` is synchronous: one producer."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""One measurement: a fresh folder and server, one run of a load program, one line of JSON, held against what was asked."""
+"""One measurement: a fresh folder and server, one run of a load program, one line held against what was asked."""
 
 import contextlib
 import json

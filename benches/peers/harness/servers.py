@@ -78,7 +78,12 @@ def nats(options, folder):
 
 
 # Beside PostgreSQL's defaults what any guide to it sets first: a cache of a gigabyte, and checkpoints far apart.
-SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB", "checkpoint_timeout": "15min", "listen_addresses": "127.0.0.1"}
+SETTINGS = {
+    "shared_buffers": "1GB",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "listen_addresses": "127.0.0.1",
+}
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ WORK_NOTE = {
                "worker until the store says that none is left (Celery, whose processes take seconds to start: from the "
                "message that lets its running worker consume the queue).",
     "mixed": "At most 1,000 jobs are in flight: created and not yet handled. The clock runs from the first create "
-             "until the store says that none is left. One process creates and handles (with Celery, a worker of its own "
-             "handles).",
+             "until the store says that none is left. One process creates and handles (with Celery, a worker of its "
+             "own handles).",
 }
 
 
@@ -108,6 +108,6 @@ def notes(comparisons, left_out):
         lines.append(f"- **{peer.title}** {comparison.version}: {peer.note}")
     for peer, reason in left_out:
         lines.append(f"- **{peer.title}** is left out: {reason}.")
-    lines += ["", "A peer's figure is void unless its own store says afterwards that all jobs were completed. Kew's clock "
-              "stops when its broker has acknowledged that the last one is settled."]
+    lines += ["", "A peer's figure is void unless its own store says afterwards that all jobs were completed. Kew's "
+              "clock stops when its broker has acknowledged that the last one is settled."]
     return "\n".join(lines) + "\n"

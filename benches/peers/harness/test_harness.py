@@ -1,4 +1,4 @@
-"""What must hold of the harness whatever the machine: `python3 -m unittest discover -s benches/peers -t benches/peers`."""
+"""What must hold of the harness whatever the machine, without any peer."""
 
 import json
 import sys

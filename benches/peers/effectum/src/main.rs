@@ -2,7 +2,7 @@
 //!
 //! `as-shipped` is what `Queue::new` gives: a rollback journal, as 0.7.0 sets the pragma `journal` where SQLite's is
 //! `journal_mode`. `wal` opens a file that was set to WAL before. The worker takes up to 200 jobs at once (the README's
-//! example takes 10, which is a sixth as fast), without heartbeats, which jobs this short do not need.
+//! example takes 10, which is far slower), without heartbeats, which jobs this short do not need.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
