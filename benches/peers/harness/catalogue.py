@@ -20,7 +20,7 @@ DURABILITY = {
 KEW_AT = {"A": "full", "B": "normal", "C": "normal"}
 
 # About a second each.
-KEW_JOBS = {"enqueue": 80_000, "process": 100_000, "mixed": 60_000}
+KEW_JOBS = {"enqueue": 60_000, "process": 80_000, "mixed": 40_000}
 
 
 @dataclass(frozen=True)

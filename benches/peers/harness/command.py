@@ -20,7 +20,7 @@ def main(given):
             print(f"{peer.name:<24} {install.pinned_version(peer):<9} {peer.durability}  {readiness(peer)}")
         return 0
     ready, left_out = prepare(chosen)
-    if options.install:
+    if options.install or not ready:
         return 1 if left_out else 0
     program = options.kew.resolve() if options.kew else kew.build(tell)
     comparisons = compare_all(options, ready, rounds.Setting(program, options.data.resolve(), options.rounds))
@@ -75,7 +75,7 @@ def prepare(chosen):
                 reason = str(error)
         if reason:
             tell(f"left out: {peer.name}: {reason}")
-            left_out.append((peer, reason.splitlines()[0]))
+            left_out.append((peer, reason.splitlines()[0].rstrip(":")))
         else:
             ready.append(peer)
     return ready, left_out
