@@ -137,7 +137,10 @@ def status(line):
         return {"status": None}
     state = {"started": "processing", "finished": "completed", "failed": "failed", "stopped": "failed", "canceled": "failed"}
     now = state.get(job.get_status(refresh=False), "pending")
+    retries = now == "pending" and (job.retries_left or 0) < queues[line["queue"]].retries  # one failed, another is to come
     error = "cancelled" if job.is_canceled else error_of(job)
+    if retries:
+        return {"status": "failed", "final": False, "error": error}
     return {"status": now, "final": now in ("completed", "failed"), **({"error": error} if now == "failed" else {})}
 
 
