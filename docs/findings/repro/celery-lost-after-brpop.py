@@ -37,7 +37,7 @@ class Proxy:
     def copy(self, a, b, replies):
         try:
             while data := a.recv(65536):
-                if replies and self.armed and b"delivery_info" in data:
+                if replies and self.armed and b"delivery_tag" in data and b"pmessage" not in data:
                     self.armed = False
                     break
                 b.sendall(data)

@@ -18,7 +18,7 @@ for (let run = 1; run <= RUNS; run += 1) {
     beside = Math.max(beside, running);
     await new Promise((done) => setTimeout(done, 600)); // well within the timeout
     running -= 1;
-  }, { queue, logger, pollInterval: 20 }));
+  }, { queue, logger, pollIntervall: 20 }));
   workers.forEach((worker) => worker.start());
   await new Promise((done) => setTimeout(done, 1500));
   await Promise.all(workers.map((worker) => worker.stop()));

@@ -1,4 +1,4 @@
-# A lock that a killed worker held is held for ever: the task never runs again (coleifer/huey#781).
+# A lock that a killed worker held is held for ever: the task never runs again (coleifer/huey#538, #308).
 # needs: huey==3.5.4 redis==8.1.0
 # server: redis
 import os, shutil, signal, subprocess, sys, time
@@ -19,8 +19,7 @@ def work(run, deadly):
 
 
 def main():
-    shutil.copy(__file__, os.path.join(sys.prefix, "huey_781.py"))
-    start = lambda: subprocess.Popen(["huey_consumer", "huey_781.huey", "-w", "1", *os.environ.get("OPTIONS", "").split()], start_new_session=True,
+    start = lambda: subprocess.Popen(["huey_consumer", "huey_538.huey", "-w", "1", *os.environ.get("OPTIONS", "").split()], start_new_session=True,
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stuck = 0
     for run in range(1, RUNS + 1):
@@ -41,4 +40,6 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    shutil.copy(__file__, os.path.join(sys.prefix, "huey_538.py"))  # tasks go by their module's name
+    import huey_538
+    huey_538.main()
