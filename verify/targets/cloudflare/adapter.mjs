@@ -148,13 +148,11 @@ function deliver(request, response) {
       waiting.delete(invocation);
       response.end(JSON.stringify(results));
     };
-    const stop = () => {
+    const timer = setTimeout(() => {
       say({ event: "stopped", invocation, why: "timeout" });
       answer(jobs.map(({ job }) => ({ job, result: "failed", error: "timed out" })));
-    };
-    const ends = Date.now() + policies[queue].timeout_ms;
-    const timer = setTimeout(stop, Math.min(policies[queue].timeout_ms, 2 ** 31 - 1));
-    waiting.set(invocation, (results) => (Date.now() < ends ? answer(results) : stop())); // the timer may be late
+    }, Math.min(policies[queue].timeout_ms, 2 ** 31 - 1));
+    waiting.set(invocation, answer);
     say({ event: "invoke", invocation, queue, jobs: jobs.map(({ job, attempt, payload }) => ({ job, attempt, payload })) });
   });
 }

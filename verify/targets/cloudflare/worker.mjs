@@ -46,8 +46,8 @@ async function createJob(env, { queue, job, payload, user, idempotency_key }) {
     const first = await env.DB.prepare("SELECT job FROM idempotency_keys WHERE user_id = ? AND key = ?").bind(user, idempotency_key).first("job");
     if (first !== job) return { job: first };
   }
-  await env.DB.prepare("INSERT INTO job_status (id, type, status, user_id, payload, created_at) VALUES (?, ?, 'pending', ?, ?, ?)")
-    .bind(job, queue, user, JSON.stringify(payload), new Date().toISOString()).run();
+  await env.DB.prepare("INSERT INTO job_status (id, type, status, user_id, payload, created_at) VALUES (?, ?, 'pending', ?, ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))")
+    .bind(job, queue, user, JSON.stringify(payload)).run();
   if (!env.POLICIES[queue].schedule) await env[queue].send({ job, payload });
   return { job };
 }
