@@ -119,9 +119,11 @@ def dead_letters(line):
 
 def redrive(line):
     job = fetch(ids[line["job"]])
-    job.retries_left = queues[line["queue"]].retries or None
+    if not me["redis"].zrem(job.failed_job_registry.key, job.id):  # as requeue does: who takes it out puts it back
+        raise LookupError("no such dead letter")
+    job.retries_left, job.started_at, job.ended_at = queues[line["queue"]].retries or None, None, None
     job.save()
-    job.failed_job_registry.requeue(job)
+    rq.Queue(line["queue"], connection=me["redis"]).enqueue_job(job)
     return {}
 
 
