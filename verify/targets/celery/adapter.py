@@ -16,7 +16,7 @@ from kombu.asynchronous import set_event_loop
 
 VISIBILITY_S = 10    # a delivery that is not acknowledged for so long is delivered again
 LONGEST_WAIT_S = 8   # a retry waits inside a worker, unacknowledged: it must wait for less than that
-STATUS = {states.PENDING: "pending", states.RECEIVED: "pending", states.RETRY: "pending", states.STARTED: "processing",
+STATUS = {states.PENDING: "pending", states.RECEIVED: "pending", states.RETRY: "failed", states.STARTED: "processing",
           states.SUCCESS: "completed", states.FAILURE: "failed", states.REVOKED: "failed"}
 out_lock, start_lock = threading.Lock(), threading.Lock()
 me, queues, waiting = {}, {}, {}    # hello, queue -> app, invocation -> (event, the outcome)
@@ -129,7 +129,7 @@ def enqueue(m):
 def status(m):
     meta = queues[m["queue"]].backend.get_task_meta(m["job"])
     now = STATUS[meta["status"]]
-    answer = {"status": now, "final": now in ("completed", "failed"), "retry_count": meta.get("retries") or 0}
+    answer = {"status": now, "final": meta["status"] in states.READY_STATES, "retry_count": meta.get("retries") or 0}
     if now == "failed":
         answer["error"] = str(meta["result"])
     return answer

@@ -28,11 +28,12 @@ export default {
     }
   },
 
-  // The tick of a scheduled queue: everything that waits in D1 is processed, in batches; what fails waits for the next tick.
+  // The tick of a scheduled queue: everything that waited in D1 at it is processed, in batches; what fails waits for the next tick.
   async scheduled(controller, env) {
     const queue = controller.cron;
     const { batch } = env.POLICIES[queue];
-    const waiting = await env.DB.prepare("SELECT * FROM job_status WHERE type = ? AND status IN ('pending', 'failed') AND completed_at IS NULL ORDER BY rowid").bind(queue).all();
+    const waiting = await env.DB.prepare("SELECT * FROM job_status WHERE type = ? AND status IN ('pending', 'failed') AND completed_at IS NULL AND created_at <= ? ORDER BY rowid")
+      .bind(queue, new Date(controller.scheduledTime).toISOString()).all();
     const jobs = waiting.results.map((row) => ({ job: row.id, payload: JSON.parse(row.payload), attempt: row.status === "pending" ? 1 : row.retry_count + 2 }));
     const size = batch?.size ?? 1;
     for (let at = 0; at < jobs.length; at += size) await process(env, queue, jobs.slice(at, at + size), "infinite");
@@ -45,7 +46,8 @@ async function createJob(env, { queue, job, payload, user, idempotency_key }) {
     const first = await env.DB.prepare("SELECT job FROM idempotency_keys WHERE user_id = ? AND key = ?").bind(user, idempotency_key).first("job");
     if (first !== job) return { job: first };
   }
-  await env.DB.prepare("INSERT INTO job_status (id, type, status, user_id, payload) VALUES (?, ?, 'pending', ?, ?)").bind(job, queue, user, JSON.stringify(payload)).run();
+  await env.DB.prepare("INSERT INTO job_status (id, type, status, user_id, payload, created_at) VALUES (?, ?, 'pending', ?, ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))")
+    .bind(job, queue, user, JSON.stringify(payload)).run();
   if (!env.POLICIES[queue].schedule) await env[queue].send({ job, payload });
   return { job };
 }

@@ -69,7 +69,7 @@ def hello(line):
     me.update(line, pool=ConnectionPool(host=host, port=int(port), socket_timeout=5, max_connections=10_000, **options))
     native, emulated = "native", "emulated"
     server = RedisHuey("kew", connection_pool=me["pool"]).storage.conn.info("server")["redis_version"]
-    return {"system": "Huey", "version": version("huey"), "backend": "Redis " + server, "quantum_ms": 1000, "capabilities": {
+    return {"system": "Huey", "version": version("huey"), "backend": "Redis " + server, "quantum_ms": 500, "capabilities": {
         "attempts": native, "infinite_attempts": {"is": native, "note": "10⁹ retries"},
         "exponential_backoff": {"is": native, "jitter": False, "cap": False},
         "timeout": {"is": native, "note": "the handler looks whether its time is up, as Huey's threads have it"},

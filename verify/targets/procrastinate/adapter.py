@@ -139,8 +139,9 @@ async def status(m):
     if m["job"] not in ids:
         return {"status": None}
     for job in await me["app"].job_manager.list_jobs_async(id=ids[m["job"]]):
-        now = STATUS[job.status]    # attempts counts those that have ended, or were lost
-        return {"status": now, "final": now in ("completed", "failed"),
+        retries = job.status == "todo" and job.attempts    # attempts counts those that have ended, or were lost
+        now = "failed" if retries else STATUS[job.status]
+        return {"status": now, "final": not retries and now in ("completed", "failed"),
                 "retry_count": job.attempts if now == "processing" else max(0, job.attempts - 1)}
 
 

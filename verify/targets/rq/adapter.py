@@ -119,11 +119,11 @@ def dead_letters(line):
 
 def redrive(line):
     job = fetch(ids[line["job"]])
-    if job.id not in job.failed_job_registry:  # Else its retries would be set anew although it is not put back.
-        raise rq.exceptions.InvalidJobOperation(f"{job.id} has not failed")
-    job.retries_left = queues[line["queue"]].retries or None
+    if not me["redis"].zrem(job.failed_job_registry.key, job.id):  # as requeue does: who takes it out puts it back
+        raise LookupError("no such dead letter")
+    job.retries_left, job.started_at, job.ended_at = queues[line["queue"]].retries or None, None, None
     job.save()
-    job.failed_job_registry.requeue(job)
+    rq.Queue(line["queue"], connection=me["redis"]).enqueue_job(job)
     return {}
 
 
@@ -139,9 +139,10 @@ def status(line):
         return {"status": None}
     state = {"started": "processing", "finished": "completed", "failed": "failed", "stopped": "failed", "canceled": "failed"}
     now = state.get(job.get_status(refresh=False), "pending")
-    if now == "pending" and (job.retries_left or 0) < queues[line["queue"]].retries:
-        return {"status": "failed", "final": False, "error": error_of(job)}  # It waits for its next attempt.
+    retries = now == "pending" and (job.retries_left or 0) < queues[line["queue"]].retries  # one failed, another is to come
     error = "cancelled" if job.is_canceled else error_of(job)
+    if retries:
+        return {"status": "failed", "final": False, "error": error}
     return {"status": now, "final": now in ("completed", "failed"), **({"error": error} if now == "failed" else {})}
 
 

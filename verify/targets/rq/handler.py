@@ -15,7 +15,7 @@ def say(line):
 def handle(job, payload, queue, retries):
     invocation = f"{os.getpid()}-{time.monotonic_ns()}"
     attempt = retries - (get_current_job().retries_left or 0) + 1
-    try:
+    try:  # Until the end: a timeout that comes with the outcome still ends the job as timed out.
         say({"event": "invoke", "invocation": invocation, "queue": queue, "jobs": [
             {"job": job, "attempt": attempt, "payload": payload}]})
         for text in channel.makefile():
@@ -24,8 +24,8 @@ def handle(job, payload, queue, retries):
                 break
         else:
             os._exit(1)  # The adapter is gone.
+        if line["jobs"][0]["result"] != "completed":
+            raise RuntimeError(line["jobs"][0].get("error", "failed"))
     except JobTimeoutException:
         say({"event": "stopped", "invocation": invocation, "why": "timeout"})
         raise
-    if line["jobs"][0]["result"] != "completed":
-        raise RuntimeError(line["jobs"][0].get("error", "failed"))
