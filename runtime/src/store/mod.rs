@@ -77,7 +77,7 @@ pub enum Command {
         /// When.
         now_ms: u64,
     },
-    /// Drop a dead letter for good. Its row in `job_status` stays.
+    /// Drop a dead letter for good. Its row in `job_status` stays, unless [`Command::Prune`] has passed over it before.
     Purge {
         /// Which job.
         job: String,

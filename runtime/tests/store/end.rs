@@ -150,6 +150,8 @@ fn a_job_is_forgotten_when_its_last_end_is_old_and_it_is_no_dead_letter() {
     assert_eq!(left(10), ["live", "redriven", "dead", "done"], "at its very time it is still kept");
     assert_eq!(left(11), ["live", "redriven", "dead"]);
     assert_eq!(left(31), ["live", "dead"]);
+    assert_eq!(bench.ending(Command::Purge { job: "dead".into(), now_ms: 110 }), Ending::Done { delivery: None });
+    assert!(matches!(bench.read(Query::Job { job: "dead".into() }), Rows::Jobs(rows) if rows.is_empty()));
 }
 
 #[test]

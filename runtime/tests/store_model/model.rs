@@ -23,6 +23,8 @@ pub(crate) struct Job {
     pub(crate) batch: Option<String>,
     pub(crate) attempts: Vec<FailedAttempt>,
     pub(crate) died: Option<(u64, u64)>,
+    /// The number of its last end.
+    pub(crate) end: u64,
 }
 
 pub(crate) struct Lease {
@@ -229,6 +231,7 @@ impl Model {
         job.row.updated_ms = now_ms;
         job.row.completed_ms = Some(now_ms);
         self.ended += 1;
+        job.end = self.ended;
         self.ends.push(End {
             seq: self.ended,
             job: job.row.id.clone(),
@@ -279,7 +282,14 @@ impl Model {
             return Ending::NotAllowed;
         }
         self.jobs[at].exhume();
+        self.forget_jobs();
         Ending::Done { delivery: None }
+    }
+
+    /// Jobs whose last end has been passed over and which nothing keeps.
+    fn forget_jobs(&mut self) {
+        let forgotten = self.forgotten;
+        self.jobs.retain(|job| job.is_live || job.died.is_some() || forgotten < job.end);
     }
 
     fn prune(&mut self, ended_before_ms: u64, now_ms: u64) {
@@ -287,9 +297,7 @@ impl Model {
         for end in self.ends.iter().filter(|end| end.ended_ms < ended_before_ms) {
             self.forgotten = self.forgotten.max(end.seq);
         }
-        let is_old = |job: &Job| job.row.completed_ms.is_some_and(|ms| ms < ended_before_ms);
-        let ended = |job: &Job| self.ends.iter().any(|end| end.job == job.row.id && end.ended_ms < ended_before_ms);
-        self.jobs.retain(|job| job.is_live || job.died.is_some() || !is_old(job) || !ended(job));
+        self.forget_jobs();
         let done = self.told.min(self.forgotten);
         self.ends.retain(|end| done < end.seq);
     }
@@ -324,6 +332,7 @@ fn made(new: &NewJob, version: u64) -> Job {
         batch: None,
         attempts: Vec::new(),
         died: None,
+        end: 0,
     }
 }
 

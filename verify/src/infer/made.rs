@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use kew_spec::history::{Enqueue, How, Told, What};
+use kew_spec::history::{Enqueue, Event, How, Told, What};
 
 use super::Inference;
 use super::ahead::Ahead;
@@ -78,12 +78,22 @@ impl Inference<'_> {
         let start = start.unwrap_or(self.events.len());
         let answered = reply.filter(|(_, told, _)| *told == Told::Ok).map_or(start, |(index, ..)| *index);
         let latest = answered.min(start);
-        (made && !entity && !self.waits_for_later_tick(asked, latest, start, it)).then_some(Made {
+        let coalesces = entity && !self.is_alone(asked, latest, it);
+        (made && !coalesces && !self.waits_for_later_tick(asked, latest, start, it)).then_some(Made {
             it,
             asked,
             latest,
             start,
         })
+    }
+
+    /// Whether `it` is the only enqueue of its entity that is asked for before `latest`: then it makes a job for certain.
+    fn is_alone(&self, asked: usize, latest: usize, it: &Enqueue) -> bool {
+        let same = |index: usize, event: &Event| match &event.what {
+            What::Enqueue(other) => index != asked && other.queue == it.queue && other.key == it.key,
+            _ => false,
+        };
+        !self.events[..latest].iter().enumerate().any(|(index, event)| same(index, event))
     }
 
     /// Whether a tick lies between an enqueue and its answer, and the job is not taken at that tick: then it was made
@@ -102,7 +112,12 @@ mod tests {
     use super::super::by_hand::ByHand;
 
     fn seen(answers: [u64; 2], asked: u64) -> ByHand {
-        let policies = "[work]\npriority = 'medium'\nattempts = 3\ntimeout_ms = 60_000\n";
+        judged("", ["", ""], answers, asked)
+    }
+
+    /// Two enqueues, of which the second starts first.
+    fn judged(more: &str, keys: [&str; 2], answers: [u64; 2], asked: u64) -> ByHand {
+        let policies = format!("[work]\npriority = 'medium'\nattempts = 3\ntimeout_ms = 60_000\n{more}");
         let started = |at: u64, job: &str| {
             format!(
                 r#"{{"at":{at},"started":{{"processor":"processor-1","delivery":"{job}","queue":"work","jobs":[{{"job":"{job}","attempt":1,"payload":"{job}"}}]}}}}"#
@@ -110,8 +125,17 @@ mod tests {
         };
         let mut lines = [
             (0, r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":1}}"#.to_owned()),
-            (10, r#"{"at":10,"enqueue":{"op":1,"user":"ada","queue":"work","payload":"first"}}"#.to_owned()),
-            (asked, format!(r#"{{"at":{asked},"enqueue":{{"op":2,"user":"ada","queue":"work","payload":"second"}}}}"#)),
+            (
+                10,
+                format!(r#"{{"at":10,"enqueue":{{"op":1,"user":"ada","queue":"work","payload":"first"{}}}}}"#, keys[0]),
+            ),
+            (
+                asked,
+                format!(
+                    r#"{{"at":{asked},"enqueue":{{"op":2,"user":"ada","queue":"work","payload":"second"{}}}}}"#,
+                    keys[1]
+                ),
+            ),
             (answers[0], format!(r#"{{"at":{},"reply":{{"op":1,"outcome":"ok","job":"first"}}}}"#, answers[0])),
             (answers[1], format!(r#"{{"at":{},"reply":{{"op":2,"outcome":"ok","job":"second"}}}}"#, answers[1])),
             (1_000, started(1_000, "second")),
@@ -119,7 +143,14 @@ mod tests {
         ];
         lines.sort_by_key(|(at, _)| *at);
         let lines: Vec<_> = lines.iter().map(|(_, line)| line.as_str()).collect();
-        ByHand::new(policies, &lines)
+        ByHand::new(&policies, &lines)
+    }
+
+    #[test]
+    fn so_it_is_with_two_entities() {
+        let keys = [r#","key":"one""#, r#","key":"two""#];
+        assert_eq!(judged("deduplication = 'key'\n", keys, [200, 210], 80).broken(), [""; 0]);
+        assert_eq!(judged("deduplication = 'key'\n", keys, [20, 500], 80).broken(), ["priority/order"]);
     }
 
     #[test]

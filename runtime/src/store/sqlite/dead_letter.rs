@@ -7,6 +7,7 @@ use super::finish::forget_attempts;
 use super::live::Live;
 use super::statement::Statements;
 use super::transaction::Transaction;
+use super::upkeep;
 use super::value::Nat;
 use crate::store::Ending;
 
@@ -22,14 +23,14 @@ struct Dead {
     fence: u32,
 }
 
-/// Puts a job that has ended into a dead letter queue.
-pub(super) fn bury(transaction: &Transaction<'_, '_>, live: &Live, to: &str, now_ms: u64) -> Result<()> {
+/// Puts a job into a dead letter queue whose end has the number `end`.
+pub(super) fn bury(transaction: &Transaction<'_, '_>, live: &Live, to: &str, end: u64, now_ms: u64) -> Result<()> {
     let sql = "INSERT INTO dead_letter (job, dead_letter_queue, died_ms, queue, user_id, key,
-                                        version, email, created_ms, live_seq, fence)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+                                        version, email, created_ms, live_seq, fence, end_seq)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     let (version, created_ms, seq) = (Nat(live.version), Nat(live.created_ms), Nat(live.seq));
     let Live { job, queue, user, key, email, fence, .. } = live;
-    let params = params![job, to, Nat(now_ms), queue, user, key, version, email, created_ms, seq, fence];
+    let params = params![job, to, Nat(now_ms), queue, user, key, version, email, created_ms, seq, fence, Nat(end)];
     transaction.connection.run(sql, params)?;
     Ok(())
 }
@@ -66,8 +67,12 @@ pub(super) fn redrive(transaction: &mut Transaction<'_, '_>, job: &str, ready_ms
     Ok(Ending::Done { delivery: None })
 }
 
-/// Drops a dead letter for good. The job's row stays.
+/// Drops a dead letter for good. The job's row stays, unless its time has passed while it was a dead letter.
 pub(super) fn purge(transaction: &mut Transaction<'_, '_>, job: &str) -> Result<Ending> {
+    let sql = "DELETE FROM job_status
+               WHERE id = ?1 AND (SELECT end_seq FROM dead_letter WHERE job = ?1) <= ?2";
+    let forgotten = upkeep::number(transaction.connection, "forgotten")?;
+    transaction.connection.run(sql, params![job, Nat(forgotten)])?;
     match exhume(transaction, job)? {
         true => Ok(Ending::Done { delivery: None }),
         false => not_dead(transaction, job),

@@ -66,15 +66,16 @@ pub(super) fn finish(transaction: &mut Transaction<'_, '_>, live: &Live, end: Fi
     transaction.connection.change("DELETE FROM live WHERE seq = ?1", [Nat(live.seq)])?;
     transaction.lines.end(&live.queue, live.seq);
     unblock(transaction, live)?;
+    let seq = transaction.next_end();
     match &end {
-        Final::DeadLettered(_, to) => dead_letter::bury(transaction, live, to, now_ms)?,
+        Final::DeadLettered(_, to) => dead_letter::bury(transaction, live, to, seq, now_ms)?,
         // The attempt that completed a job is not among those that failed.
         Final::Completed(_) if live.attempt <= 1 => {}
         Final::Completed(_) | Final::Cancelled => forget_attempts(transaction, &live.job)?,
         // What went wrong with a job that has failed is of use for as long as its row is.
         Final::Failed(_) => {}
     }
-    tell(transaction, live, &end, now_ms)
+    tell(transaction, live, &end, seq, now_ms)
 }
 
 /// Writes the end into the job's row.
@@ -108,13 +109,12 @@ pub(super) fn forget_attempts(transaction: &Transaction<'_, '_>, job: &str) -> R
 }
 
 /// Puts the end where the notifier finds it.
-fn tell(transaction: &mut Transaction<'_, '_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<()> {
-    let seq = Nat(transaction.next_end());
+fn tell(transaction: &Transaction<'_, '_>, live: &Live, end: &Final<'_>, seq: u64, now_ms: u64) -> Result<()> {
     let sql = "INSERT INTO job_end (seq, job, queue, user_id, status, error, dead_letter_queue, email, ended_ms)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let status = end.status().as_str();
     let Live { job, queue, user, email, .. } = live;
-    let params = params![seq, job, queue, user, status, end.error(), end.dead_letter_queue(), email, Nat(now_ms)];
+    let params = params![Nat(seq), job, queue, user, status, end.error(), end.dead_letter_queue(), email, Nat(now_ms)];
     transaction.connection.run(sql, params)?;
     Ok(())
 }

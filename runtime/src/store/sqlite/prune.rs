@@ -33,7 +33,8 @@ pub(super) fn prune(transaction: &mut Transaction<'_, '_>, ended_before_ms: u64,
     Ok(more)
 }
 
-/// Forgets jobs that ended long ago and have not been live since. Dead letters stay until they are purged or redriven.
+/// Forgets jobs that ended long ago and have not been live since. Dead letters stay until they are purged or redriven;
+/// a purge forgets the job whose time has passed by then.
 fn forget_jobs(transaction: &Transaction<'_, '_>, ended_before_ms: u64) -> Result<bool> {
     let connection = transaction.connection;
     let from = number(connection, "forgotten")?;

@@ -30,6 +30,10 @@ ALTER TABLE live_2 RENAME TO live;
 
 CREATE INDEX live_key ON live (queue, key) WHERE key IS NOT NULL;
 
+-- The number of the end by which a job died: when that end is forgotten, only the dead letter still keeps the job.
+-- Of those that died before it was written down it is not known: they keep their rows.
+ALTER TABLE dead_letter ADD COLUMN end_seq INTEGER NOT NULL DEFAULT 9223372036854775807;
+
 UPDATE dead_letter SET live_seq = (SELECT rowid FROM job_status WHERE id = job);
 
 -- How many jobs a queue holds, for those who ask: written with every change.
