@@ -29,6 +29,10 @@ Examples:
 
 Each command's --help says more.";
 
+/// A queue allocates for each job, and much of it on one thread what another frees.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Proves that job queues keep their promises
 ///
 /// Kew states what job queues promise (at most so many deliveries, no lost job, no early retry, ...),

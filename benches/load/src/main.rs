@@ -10,6 +10,10 @@ use kew_benches::work::{IN_FLIGHT, Load, PRODUCERS, Work};
 use kew_benches::{disk, growth, kew, latency, limit, soak};
 use kew_runtime::store::Synchronous;
 
+/// The allocator of `kew`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Puts Kew's queue under load in this process and prints one line of JSON for each measurement.
 ///
 /// The queue runs as in `kew serve`: a broker whose store is an SQLite file, and a processor, with a handler that does

@@ -4,6 +4,7 @@
 //! it is gone, and handlers then run to their end or timeout in vain.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -45,20 +46,18 @@ impl Waiting {
 #[derive(Default)]
 pub(super) struct Deliveries {
     /// The delivery of each leased job.
-    of_job: BTreeMap<String, String>,
-    /// How many jobs of a delivery are still leased.
-    open: BTreeMap<String, usize>,
+    of_job: BTreeMap<String, Arc<Open>>,
     over: BTreeSet<String>,
 }
 
+/// A delivery of which some job is still leased: as many as there are references to it.
+#[derive(Debug)]
+struct Open(String);
+
 impl Deliveries {
     pub(super) fn begin<'a>(&mut self, delivery: &str, jobs: impl Iterator<Item = &'a str>) {
-        let mut count = 0;
-        for job in jobs {
-            self.of_job.insert(job.to_owned(), delivery.to_owned());
-            count += 1;
-        }
-        self.open.insert(delivery.to_owned(), count);
+        let open = Arc::new(Open(delivery.to_owned()));
+        self.of_job.extend(jobs.map(|job| (job.to_owned(), open.clone())));
     }
 
     /// The processor has settled `job` itself.
@@ -69,7 +68,7 @@ impl Deliveries {
     /// `job` was taken from its processor: cancelled, or its lease lost.
     pub(super) fn revoke(&mut self, job: &str) {
         if let Some(delivery) = self.leave(job) {
-            self.over.insert(delivery);
+            self.over.insert(delivery.0);
         }
     }
 
@@ -79,13 +78,7 @@ impl Deliveries {
     }
 
     /// The delivery, if `job` was the last of it.
-    fn leave(&mut self, job: &str) -> Option<String> {
-        let delivery = self.of_job.remove(job)?;
-        let open = self.open.get_mut(&delivery)?;
-        *open -= 1;
-        (*open == 0).then(|| {
-            self.open.remove(&delivery);
-            delivery
-        })
+    fn leave(&mut self, job: &str) -> Option<Open> {
+        Arc::into_inner(self.of_job.remove(job)?)
     }
 }
