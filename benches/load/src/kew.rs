@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use kew_runtime::broker::{self, Handle, JobRequest, Queue, Refusal, Request, Response};
-use kew_runtime::clock::SystemClock;
+use kew_runtime::clock::{Clock, SystemClock};
 use kew_runtime::ids::Ids;
 use kew_runtime::processor::{Delivery, Failure, Handler, Processor, Report};
 use kew_runtime::store::{Sqlite, SqliteOptions, Synchronous};
@@ -90,13 +90,14 @@ impl Default for Kind {
 /// Makes requests for jobs.
 pub struct Requests {
     ids: Ids,
+    clock: SystemClock,
     kind: Kind,
 }
 
 impl Requests {
     /// The stream of requests for jobs of `kind` that begins at `seed`.
     pub fn new(seed: u64, kind: Kind) -> Self {
-        Self { ids: Ids::from_seed(seed), kind }
+        Self { ids: Ids::from_seed(seed), clock: SystemClock::new(), kind }
     }
 
     /// The next one.
@@ -105,7 +106,8 @@ impl Requests {
     ///
     /// Never: the payload is JSON.
     pub fn request(&mut self) -> JobRequest {
-        let id = self.ids.next(1_700_000_000_000);
+        // Of the time at which it is made, as the API's are: ids that sort otherwise cost the store far more.
+        let id = self.ids.next(self.clock.wall_ms());
         JobRequest {
             key: self.kind.is_keyed.then(|| id.clone()),
             id,
@@ -239,4 +241,6 @@ pub async fn process(queue: &Arc<Run>, slots: u32) {
     // The clock has stopped by the time that this takes effect: the last pull waits for its turn to end.
     let _ = stop.send(true);
     running.abort();
+    // Until it is gone it might be granted what the next run creates, and take that along.
+    let _ = running.await;
 }

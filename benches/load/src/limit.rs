@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use kew_runtime::clock::{Clock, SystemClock};
 use kew_runtime::ids::Ids;
 use kew_runtime::store::Synchronous;
 use rusqlite::{Connection, Result, params};
@@ -120,8 +121,9 @@ fn insert(connection: &Connection, ids: &mut Ids, jobs: u32) -> Result<()> {
     let sql = "INSERT INTO job_status (id, type, status, user_id, payload, retry_count, created_at, updated_at)
                VALUES (?1, ?2, 'pending', ?3, ?4, 0, ?5, ?5)";
     let mut statement = connection.prepare_cached(sql)?;
+    let clock = SystemClock::new();
     for _ in 0..jobs {
-        statement.execute(params![ids.next(1_700_000_000_000), QUEUE, "user-1", PAYLOAD, "2026-01-01 00:00:00.000"])?;
+        statement.execute(params![ids.next(clock.wall_ms()), QUEUE, "user-1", PAYLOAD, "2026-01-01 00:00:00.000"])?;
     }
     Ok(())
 }
