@@ -53,7 +53,7 @@ pub(super) struct Line {
 pub(super) struct Count {
     pub(super) waiting: u64,
     pub(super) processing: u64,
-    /// The oldest.
+    /// The number of the oldest, waiting or not.
     pub(super) oldest: Option<u64>,
 }
 
