@@ -129,7 +129,7 @@ fn claim(now_ms: u64) -> Claim {
         queue: "q".into(),
         processor: "processor".into(),
         delivery: format!("delivery-{now_ms}"),
-        batch: format!("batch-{now_ms}"),
+        is_batch: true,
         max: 1,
         rate: None,
         lease_until_ms: now_ms + 1_000,

@@ -145,7 +145,7 @@ impl<'a> Common<'a> {
             script: self.script.clone(),
             recorder: self.recorder.clone(),
             net: self.net.clone(),
-            limits,
+            limits: Arc::new(limits),
             drain: drain.clone(),
             hazards: self.hazards.clone(),
             late_ms: self.plan.shape.late_ms(),

@@ -15,6 +15,10 @@ use crate::outcome::Failure;
 use crate::report::excerpt::Excerpts;
 use crate::report::terminal::grouped;
 
+/// A seed's process lives for milliseconds: its allocator keeps the memory that was freed, instead of giving it back to
+/// the machine and having it cleared again.
+const KEEP_MEMORY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "-1");
+
 /// How many lines of a dead process's standard error are shown.
 const STDERR_LINES_MAX: usize = 40;
 
@@ -107,7 +111,7 @@ pub(super) fn play_capsule(file: &Path, history: Option<&Path>) -> Result<Played
 pub(super) fn child<T: DeserializeOwned>(arguments: &[String], history: Option<&Path>) -> Result<T, String> {
     let program = std::env::current_exe().map_err(|error| format!("find this program: {error}"))?;
     let mut command = Command::new(program);
-    command.arg("sim").arg("--child").args(arguments).stdin(Stdio::null());
+    command.arg("sim").arg("--child").args(arguments).env(KEEP_MEMORY.0, KEEP_MEMORY.1).stdin(Stdio::null());
     if let Some(history) = history {
         command.arg("--history").arg(history);
     }

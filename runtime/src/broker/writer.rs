@@ -220,7 +220,7 @@ impl Writer {
         for (command, answer) in commands.iter().zip(answers) {
             match (command, answer) {
                 (Command::Settle(it), Answer::Settled { accepted: true }) => self.deliveries.settle(&it.lease.job),
-                (Command::Cancel { job, .. }, Answer::Ended(Ending::Done { .. })) => self.deliveries.revoke(job),
+                (Command::Cancel { job, .. }, Answer::Ended(Ending::Done)) => self.deliveries.revoke(job),
                 (Command::Prune { now_ms, .. }, Answer::Pruned { more: true }) => self.prune_ms = *now_ms,
                 _ => {}
             }
@@ -300,7 +300,7 @@ impl Writer {
                 queue: chosen.queue.clone(),
                 processor: waiting.pull.processor.clone(),
                 delivery: self.ids.next(now_ms),
-                batch: self.ids.next(now_ms),
+                is_batch: policy.batch.is_some(),
                 max: waiting.pull.batch_size_max.unwrap_or(u32::MAX).clamp(1, policy.batch_size_max()),
                 rate: policy.rate_limit.as_ref().map(|limit| (limit.starts, limit.per_ms)),
                 lease_until_ms: now_ms + lease_ms,
@@ -399,7 +399,7 @@ fn enqueued(answer: Answer) -> Result<EnqueuedJob, Refusal> {
 
 fn ended(job: &str, answers: Vec<Answer>, not_allowed: &str) -> Result<Response, Refusal> {
     match answers.into_iter().next() {
-        Some(Answer::Ended(Ending::Done { .. })) => Ok(Response::Done),
+        Some(Answer::Ended(Ending::Done)) => Ok(Response::Done),
         Some(Answer::Ended(Ending::NotAllowed)) => Err(Refusal::Conflict(format!("job {job} {not_allowed}"))),
         Some(Answer::Ended(Ending::KeyTaken)) => {
             let reason = "a newer job for the same key is live; purge this one, or wait for that one to end";

@@ -148,9 +148,10 @@ pub struct Claim {
     pub processor: String,
     /// The delivery's id.
     pub delivery: String,
-    /// The batch's id, for jobs that belong to none yet. If the job that waited longest still belongs to a batch (see
-    /// [`Settle::keep_batch`]), exactly the deliverable jobs of that batch are taken, under its id.
-    pub batch: String,
+    /// Whether its jobs are a batch that may be tried again as a whole. The batch has the id of its first delivery. If the
+    /// job that waited longest still belongs to a batch (see [`Settle::keep_batch`]), exactly the deliverable jobs of that
+    /// batch are taken, under its id.
+    pub is_batch: bool,
     /// How many jobs at most.
     pub max: u32,
     /// No window of `.1` milliseconds may hold more than `.0` claimed jobs of the queue.
@@ -170,7 +171,7 @@ pub struct Settle {
     pub outcome: Outcome,
     /// What follows.
     pub then: Then,
-    /// Whether the job stays in its batch, to be tried again together.
+    /// Whether the job stays in its batch, if it was claimed in one (see [`Claim::is_batch`]), to be tried again together.
     pub keep_batch: bool,
     /// When.
     pub now_ms: u64,
@@ -283,11 +284,8 @@ pub enum How {
 /// What became of a cancel, a redrive or a purge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It is done. For a cancel, the delivery that was processing the job, if one was.
-    Done {
-        /// The delivery to stop.
-        delivery: Option<String>,
-    },
+    /// It is done.
+    Done,
     /// There is no such job (or it is another user's).
     NotFound,
     /// The job is not in a state that allows it: a cancel of a final job, a redrive or purge of what is no dead letter.
@@ -299,7 +297,7 @@ pub enum Ending {
 /// A delivery as the store made it.
 #[derive(Clone, Debug)]
 pub struct Claimed {
-    /// The batch's id.
+    /// The id of the batch, or of the delivery if it is none.
     pub batch: String,
     /// At least one, in the order in which they waited.
     pub jobs: Vec<ClaimedJob>,

@@ -99,7 +99,7 @@ fn a_batch_that_is_kept_is_tried_again_as_a_whole_and_alone() {
     assert!(bench.settle(fail(&leases[2], Then::RetryAt(2), 2)), "this one leaves the batch");
     assert!(bench.outlook(2).queues[0].head_keeps_batch);
     let Answer::Claimed(Some(again)) = bench.one(Command::Claim(Claim { max: 9, ..claim(3) })) else { panic!() };
-    assert_eq!(again.batch, "batch-1");
+    assert_eq!(again.batch, "delivery-1");
     assert_eq!(again.jobs.iter().map(|job| job.lease.job.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!(!bench.outlook(3).queues[0].head_keeps_batch);
     assert_eq!(ids(&bench.claim(Claim { max: 9, ..claim(3) })), ["c", "d"]);

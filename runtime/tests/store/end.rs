@@ -50,7 +50,7 @@ fn a_redriven_job_goes_back_with_fresh_attempts_and_no_old_lease_fits_it() {
     bench.enqueue(job("a", 0));
     let dead = bench.claim(claim(0)).remove(0);
     bench.settle(bury(&dead, 1));
-    assert_eq!(bench.redrive("a", 2), Ending::Done { delivery: None });
+    assert_eq!(bench.redrive("a", 2), Ending::Done);
     assert!(bench.dead_letters().is_empty());
     let row = bench.row("a");
     assert_eq!((row.status, row.error, row.retry_count, row.completed_ms), (Status::Pending, None, 0, None));
@@ -70,7 +70,7 @@ fn a_dead_letter_stays_dead_while_its_key_is_taken() {
     bench.enqueue(sync("b", "2", 2));
     assert_eq!(bench.redrive("a", 3), Ending::KeyTaken);
     bench.cancel("b", 4);
-    assert_eq!(bench.redrive("a", 5), Ending::Done { delivery: None });
+    assert_eq!(bench.redrive("a", 5), Ending::Done);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_purged_dead_letter_leaves_its_row() {
     let lease = bench.claim(claim(0)).remove(0);
     bench.settle(bury(&lease, 1));
     let purge = || Command::Purge { job: "a".into(), now_ms: 2 };
-    assert_eq!(bench.ending(purge()), Ending::Done { delivery: None });
+    assert_eq!(bench.ending(purge()), Ending::Done);
     assert!(bench.dead_letters().is_empty());
     assert_eq!((bench.row("a").status, bench.row("a").dead_letter_queue), (Status::Failed, None));
     assert_eq!(bench.ending(purge()), Ending::NotAllowed);
@@ -96,7 +96,7 @@ fn a_job_that_has_not_ended_can_be_cancelled_by_its_user_or_an_operator() {
     assert_eq!(bench.ending(theirs), Ending::NotFound);
     let lease = bench.claim(claim(1)).remove(0);
     let own = Command::Cancel { job: "a".into(), user: Some("ada".into()), now_ms: 2 };
-    assert_eq!(bench.ending(own), Ending::Done { delivery: Some("delivery-1".into()) });
+    assert_eq!(bench.ending(own), Ending::Done);
     let row = bench.row("a");
     assert_eq!((row.status, row.error.as_deref(), row.completed_ms), (Status::Failed, Some("cancelled"), Some(2)));
     assert!(!bench.settle(complete(&lease, 3)), "its late answer changes nothing");
@@ -150,7 +150,7 @@ fn a_job_is_forgotten_when_its_last_end_is_old_and_it_is_no_dead_letter() {
     assert_eq!(left(10), ["live", "redriven", "dead", "done"], "at its very time it is still kept");
     assert_eq!(left(11), ["live", "redriven", "dead"]);
     assert_eq!(left(31), ["live", "dead"]);
-    assert_eq!(bench.ending(Command::Purge { job: "dead".into(), now_ms: 110 }), Ending::Done { delivery: None });
+    assert_eq!(bench.ending(Command::Purge { job: "dead".into(), now_ms: 110 }), Ending::Done);
     assert!(matches!(bench.read(Query::Job { job: "dead".into() }), Rows::Jobs(rows) if rows.is_empty()));
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Moment {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Enqueue { job: NewJob, delay_ms: u64, remember_ms: u64 },
-    Claim { queue: usize, max: u32, rate: Option<(u32, u64)>, lease_ms: u64 },
+    Claim { queue: usize, is_batch: bool, max: u32, rate: Option<(u32, u64)>, lease_ms: u64 },
     Settle { which: prop::sample::Index, wrong: Option<Wrong>, outcome: Outcome, then: Then, keep_batch: bool },
     Cancel { job: u8, user: Option<usize> },
     Pause { queue: usize, paused: bool },
@@ -60,13 +60,13 @@ pub(crate) fn moments() -> impl Strategy<Value = Vec<Moment>> {
 fn step() -> impl Strategy<Value = Step> {
     let (job, queue, delay_ms) = (0..IDS, 0..QUEUES.len(), prop_oneof![Just(0), 0u64..3_000]);
     let rate = weighted(0.3, (1u32..4, prop_oneof![Just(1_000u64), 1u64..2_000]));
-    let claim = (queue.clone(), 1u32..4, rate, 1u64..10_000);
+    let claim = (queue.clone(), prop::bool::weighted(0.7), 1u32..4, rate, 1u64..10_000);
     let wrong = prop_oneof![Just(Wrong::Queue), Just(Wrong::Job), Just(Wrong::Attempt), Just(Wrong::Fence)];
     let settle = (any::<prop::sample::Index>(), weighted(0.15, wrong), ending(), any::<bool>());
     prop_oneof![
         8 => (new_job(), delay_ms.clone(), prop_oneof![0u64..3_000, Just(90_000_000)])
             .prop_map(|(job, delay_ms, remember_ms)| Step::Enqueue { job, delay_ms, remember_ms }),
-        8 => claim.prop_map(|(queue, max, rate, lease_ms)| Step::Claim { queue, max, rate, lease_ms }),
+        8 => claim.prop_map(|(queue, is_batch, max, rate, lease_ms)| Step::Claim { queue, is_batch, max, rate, lease_ms }),
         8 => settle.prop_map(|(which, wrong, (outcome, then), keep_batch)| {
             Step::Settle { which, wrong, outcome, then, keep_batch }
         }),
@@ -126,11 +126,11 @@ impl Step {
                 job.idempotency.iter_mut().for_each(|it| it.until_ms = now_ms + remember_ms);
                 Command::Enqueue(job)
             }
-            Self::Claim { queue, max, rate, lease_ms } => Command::Claim(Claim {
+            Self::Claim { queue, is_batch, max, rate, lease_ms } => Command::Claim(Claim {
                 queue: QUEUES[queue].into(),
                 processor: "processor".into(),
                 delivery: format!("delivery-{serial}"),
-                batch: format!("batch-{serial}"),
+                is_batch,
                 max,
                 rate,
                 lease_until_ms: now_ms + lease_ms,

@@ -28,7 +28,6 @@ pub(crate) struct Job {
 }
 
 pub(crate) struct Lease {
-    pub(crate) delivery: String,
     pub(crate) started_ms: u64,
     pub(crate) until_ms: u64,
 }
@@ -161,14 +160,14 @@ impl Model {
         }
         let kept = self.jobs[ready[0]].batch.clone();
         let taken: Vec<_> = ready.into_iter().filter(|&it| self.jobs[it].batch == kept).take(limit).collect();
-        let batch = kept.unwrap_or(claim.batch.clone());
+        let batch = kept.or(claim.is_batch.then(|| claim.delivery.clone()));
         if let Some((_, window_ms)) = claim.rate {
             let claims = self.claims.entry(claim.queue.clone()).or_default();
             claims.0.extend(taken.iter().map(|_| claim.now_ms));
             claims.1 = window_ms;
         }
         let jobs = taken.into_iter().map(|it| self.jobs[it].begin(claim, &batch)).collect();
-        Some(Claimed { batch, jobs })
+        Some(Claimed { batch: batch.unwrap_or(claim.delivery.clone()), jobs })
     }
 
     fn settle(&mut self, settle: &Settle) -> bool {
@@ -251,11 +250,11 @@ impl Model {
         if !self.jobs[at].is_live {
             return Ending::NotAllowed;
         }
-        let delivery = self.jobs[at].lease.take().map(|lease| lease.delivery);
+        self.jobs[at].lease = None;
         self.jobs[at].row.status = Status::Failed;
         self.jobs[at].row.error = Some("cancelled".into());
         self.end(at, now_ms);
-        Ending::Done { delivery }
+        Ending::Done
     }
 
     fn redrive(&mut self, id: &str, ready_ms: u64, now_ms: u64) -> Ending {
@@ -273,7 +272,7 @@ impl Model {
         (job.is_live, job.ready_ms, job.attempt) = (true, ready_ms, 0);
         let JobRow { status, error, retry_count, updated_ms, completed_ms, .. } = &mut job.row;
         (*status, *error, *retry_count, *updated_ms, *completed_ms) = (Status::Pending, None, 0, now_ms, None);
-        Ending::Done { delivery: None }
+        Ending::Done
     }
 
     fn purge(&mut self, id: &str) -> Ending {
@@ -283,7 +282,7 @@ impl Model {
         }
         self.jobs[at].exhume();
         self.forget_jobs();
-        Ending::Done { delivery: None }
+        Ending::Done
     }
 
     /// Jobs whose last end has been passed over and which nothing keeps.
@@ -337,12 +336,11 @@ fn made(new: &NewJob, version: u64) -> Job {
 }
 
 impl Job {
-    fn begin(&mut self, claim: &Claim, batch: &str) -> ClaimedJob {
+    fn begin(&mut self, claim: &Claim, batch: &Option<String>) -> ClaimedJob {
         self.attempt += 1;
         self.fence += 1;
-        self.batch = Some(batch.into());
-        self.lease =
-            Some(Lease { delivery: claim.delivery.clone(), started_ms: claim.now_ms, until_ms: claim.lease_until_ms });
+        self.batch = batch.clone();
+        self.lease = Some(Lease { started_ms: claim.now_ms, until_ms: claim.lease_until_ms });
         self.row.status = Status::Processing;
         self.row.retry_count = self.attempt - 1;
         self.row.updated_ms = claim.now_ms;

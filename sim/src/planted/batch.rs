@@ -284,7 +284,7 @@ impl<F: FnMut(&Claim, Option<usize>) -> bool + Send + 'static> StoreBug for Empt
     fn before(&mut self, command: &mut Command) -> Option<Answer> {
         let Command::Claim(it) = command else { return None };
         let chosen = (self.choice)(it, self.last.get(&it.queue).copied());
-        chosen.then(|| Answer::Claimed(Some(Claimed { batch: it.batch.clone(), jobs: Vec::new() })))
+        chosen.then(|| Answer::Claimed(Some(Claimed { batch: it.delivery.clone(), jobs: Vec::new() })))
     }
 
     fn after(&mut self, asked: &Command, answer: &mut Answer) {

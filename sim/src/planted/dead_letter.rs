@@ -189,7 +189,7 @@ struct Unheard(fn(&Command) -> bool);
 
 impl StoreBug for Unheard {
     fn before(&mut self, command: &mut Command) -> Option<Answer> {
-        (self.0)(command).then_some(Answer::Ended(Ending::Done { delivery: None }))
+        (self.0)(command).then_some(Answer::Ended(Ending::Done))
     }
 }
 

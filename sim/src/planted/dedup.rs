@@ -354,7 +354,7 @@ impl StoreBug for Leaked {
                     self.end(&it.lease.job, &End::Settled(it, lost));
                 }
             }
-            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done { .. })) => self.end(job, &End::Cancelled),
+            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done)) => self.end(job, &End::Cancelled),
             _ => {}
         }
     }

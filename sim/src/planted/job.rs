@@ -273,7 +273,7 @@ impl StoreBug for Forgetful {
             (Command::Settle(it), Answer::Settled { accepted: true }) if !matches!(it.then, Then::RetryAt(_)) => {
                 self.made_ms.extend(self.of_job.remove(&it.lease.job).map(|key| (key, 0)));
             }
-            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done { .. })) => {
+            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done)) => {
                 self.made_ms.extend(self.of_job.remove(job).map(|key| (key, 0)));
             }
             _ => {}

@@ -140,7 +140,7 @@ struct CancelledAnswers {
 impl StoreBug for CancelledAnswers {
     fn after(&mut self, asked: &Command, answer: &mut Answer) {
         match (asked, answer) {
-            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done { delivery: Some(_) })) => {
+            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done)) => {
                 self.cancelled.insert(job.clone());
             }
             (Command::Settle(it), Answer::Settled { accepted }) if self.cancelled.contains(&it.lease.job) => {

@@ -73,13 +73,13 @@ fn seen(command: &Command, answer: &Answer) -> Option<What> {
         }
         .into(),
         (Command::Settle(it), Answer::Settled { accepted }) => settled(it, *accepted).into(),
-        (Command::Cancel { job, now_ms, .. }, Answer::Ended(Ending::Done { .. })) => {
+        (Command::Cancel { job, now_ms, .. }, Answer::Ended(Ending::Done)) => {
             Cancelled { job: job.clone(), clock: *now_ms }.into()
         }
-        (Command::Redrive { job, now_ms, .. }, Answer::Ended(Ending::Done { .. })) => {
+        (Command::Redrive { job, now_ms, .. }, Answer::Ended(Ending::Done)) => {
             Redriven { job: job.clone(), clock: *now_ms }.into()
         }
-        (Command::Purge { job, now_ms }, Answer::Ended(Ending::Done { .. })) => {
+        (Command::Purge { job, now_ms }, Answer::Ended(Ending::Done)) => {
             Purged { job: job.clone(), clock: *now_ms }.into()
         }
         (Command::Pause { queue, paused, now_ms }, Answer::Done) => {

@@ -1,73 +1,103 @@
 //! Giving jobs to a processor: how many the rate limit leaves, which ones, and the lease on each.
 
-use rusqlite::{Result, params};
+use std::rc::Rc;
 
-use super::lines::Place;
+use rusqlite::types::Value;
+use rusqlite::{Result, Row, params};
+use serde_json::value::RawValue;
+
 use super::live::{Live, select_live};
 use super::statement::Statements;
 use super::transaction::Transaction;
 use super::value::{Nat, json};
 use crate::store::{Claim, Claimed, ClaimedJob};
 
-/// A job that is about to be given: its row, and its payload.
-pub(super) const CHOSEN: &str =
-    select_live!(", payload", "JOIN job_status ON job_status.rowid = seq AND +id = job WHERE seq = ?1");
+/// Jobs that are about to be given, in the order in which they were chosen: what is known of them, and their payloads.
+pub(super) const CHOSEN: &str = select_live!(
+    ", payload",
+    "FROM rarray(?1) AS chosen
+     CROSS JOIN live ON seq = chosen.value
+     CROSS JOIN job_status ON job_status.rowid = seq"
+);
 
 /// How many claims lie in the window that ends now. A claim counts until `at_ms + window`, and not at that time any more.
 pub(super) const USED: &str = "
     SELECT coalesce(sum(jobs), 0) FROM rate_claim
     WHERE queue = ?1 AND at_ms > ?2 - ?3";
 
-/// Makes a delivery, if anything is deliverable.
-pub(super) fn claim(transaction: &mut Transaction<'_, '_>, claim: &Claim) -> Result<Option<Claimed>> {
-    let connection = transaction.connection;
-    let limit = claim.max.min(room(connection, claim)?);
+/// What a claim gives: which batch, and how many of the jobs that were chosen.
+struct Chosen {
+    batch: Option<String>,
+    jobs: usize,
+}
+
+/// Makes a delivery for each of `claims` for which anything is deliverable.
+pub(super) fn claim(transaction: &mut Transaction<'_, '_>, claims: &[&Claim]) -> Result<Vec<Option<Claimed>>> {
+    let mut places = Vec::new();
+    let chosen = claims.iter().map(|claim| choose(transaction, claim, &mut places)).collect::<Result<Vec<_>>>()?;
+    let mut waiting = look_up(transaction, places)?.into_iter();
+    let given = claims.iter().zip(chosen).map(|(claim, chosen)| {
+        let Chosen { batch, jobs } = chosen?;
+        let name = batch.as_ref().unwrap_or(&claim.delivery).clone();
+        let jobs = waiting.by_ref().take(jobs).map(|waits| lease(transaction, claim, &batch, waits)).collect();
+        Some(Claimed { batch: name, jobs })
+    });
+    Ok(given.collect())
+}
+
+/// Takes the jobs that `claim` gives out of their line, and adds their numbers to `places`.
+fn choose(transaction: &mut Transaction<'_, '_>, claim: &Claim, places: &mut Vec<Value>) -> Result<Option<Chosen>> {
+    let limit = claim.max.min(room(transaction.connection, claim)?);
     let Some(line) = transaction.lines.of(&claim.queue) else { return Ok(None) };
     if limit == 0 || line.is_paused {
         return Ok(None);
     }
     let Some((_, kept)) = line.head(claim.now_ms) else { return Ok(None) };
-    let batch = kept.map_or(claim.batch.as_str(), |kept| kept).to_owned();
-    let chosen = line.places(kept.map(|kept| &**kept), claim.now_ms, limit);
+    let kept = kept.map(|kept| String::from(&**kept));
+    let chosen = line.places(kept.as_deref(), claim.now_ms, limit);
     note_rate(transaction, claim, chosen.len())?;
-    let jobs = chosen.into_iter().map(|place| lease(transaction, claim, &batch, place)).collect::<Result<_>>()?;
-    Ok(Some(Claimed { batch, jobs }))
+    for place in &chosen {
+        transaction.lines.leave(&claim.queue, *place);
+        places.push(Value::Integer(i64::try_from(place.1).unwrap_or(i64::MAX)));
+    }
+    let batch = kept.or_else(|| claim.is_batch.then(|| claim.delivery.clone()));
+    Ok(Some(Chosen { batch, jobs: chosen.len() }))
 }
 
-/// Begins an attempt of the job that waits at `place`.
-fn lease(transaction: &mut Transaction<'_, '_>, claim: &Claim, batch: &str, place: Place) -> Result<ClaimedJob> {
-    let connection = transaction.connection;
-    let seq = Nat(place.1);
-    let chosen = connection.one(CHOSEN, [seq], |row| Ok((Live::read(row)?, json(row, Live::COLUMNS)?)))?;
-    let (waiting, payload) = chosen.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+/// The jobs of these numbers, and their payloads.
+fn look_up(transaction: &Transaction<'_, '_>, places: Vec<Value>) -> Result<Vec<(Live, Box<RawValue>)>> {
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let count = places.len();
+    let read = |row: &Row<'_>| Ok((Live::read(row)?, json(row, Live::COLUMNS)?));
+    let found = transaction.connection.all(CHOSEN, [Rc::new(places)], read)?;
+    if found.len() == count { Ok(found) } else { Err(rusqlite::Error::QueryReturnedNoRows) }
+}
+
+/// Begins an attempt of a job that waited.
+fn lease(
+    transaction: &mut Transaction<'_, '_>,
+    claim: &Claim,
+    batch: &Option<String>,
+    (waited, payload): (Live, Box<RawValue>),
+) -> ClaimedJob {
     let live = Live {
         ready_ms: None,
-        attempt: waiting.attempt + 1,
-        fence: waiting.fence + 1,
-        batch: Some(batch.to_owned()),
-        delivery: Some(claim.delivery.clone()),
+        attempt: waited.attempt + 1,
+        fence: waited.fence + 1,
+        batch: batch.clone(),
         started_ms: claim.now_ms,
         lease_until_ms: Some(claim.lease_until_ms),
-        ..waiting
+        ..waited
     };
-    let sql = "UPDATE live
-               SET ready_ms = NULL, attempt = ?2, fence = ?3, batch = ?4,
-                   delivery = ?5, processor = ?6, started_ms = ?7, lease_until_ms = ?8
-               WHERE seq = ?1";
-    let (now_ms, until_ms) = (Nat(claim.now_ms), Nat(claim.lease_until_ms));
-    let Live { attempt, fence, .. } = live;
-    let params = params![seq, attempt, fence, batch, claim.delivery, claim.processor, now_ms, until_ms];
-    connection.change(sql, params)?;
-    // The error stays that of the last attempt until this one has ended.
-    let sql = "UPDATE job_status SET status = 'processing', retry_count = ?3, updated_at = max(updated_at, ?4)
-               WHERE rowid = ?1 AND +id = ?2";
-    connection.change(sql, params![seq, live.job, attempt - 1, transaction.stamp(claim.now_ms)])?;
+    let stamp = transaction.stamp(claim.now_ms);
+    transaction.together.lease(&live, claim.lease_until_ms, stamp);
     let (user, key) = (live.user.clone(), live.key.clone());
     let Live { version, created_ms, .. } = live;
     let given = ClaimedJob { lease: live.lease(), user, version, key, payload, created_ms };
-    transaction.lines.leave(&claim.queue, place);
     transaction.lines.lease(live);
-    Ok(given)
+    given
 }
 
 /// How many more jobs the rate limit leaves.

@@ -14,7 +14,6 @@ use crate::store::Ending;
 /// What it takes to make a dead letter live again.
 struct Dead {
     queue: String,
-    user: String,
     key: Option<String>,
     version: u64,
     email: Option<String>,
@@ -52,9 +51,7 @@ pub(super) fn redrive(transaction: &mut Transaction<'_, '_>, job: &str, ready_ms
     transaction.connection.change(sql, params![job, stamp])?;
     let live = NewLive {
         seq: dead.live_seq,
-        job,
         queue: &dead.queue,
-        user: &dead.user,
         key: dead.key.as_deref(),
         version: dead.version,
         email: dead.email.as_deref(),
@@ -64,7 +61,7 @@ pub(super) fn redrive(transaction: &mut Transaction<'_, '_>, job: &str, ready_ms
         fence: dead.fence,
     };
     live.insert(transaction)?;
-    Ok(Ending::Done { delivery: None })
+    Ok(Ending::Done)
 }
 
 /// Drops a dead letter for good. The job's row stays, unless its time has passed while it was a dead letter.
@@ -74,17 +71,17 @@ pub(super) fn purge(transaction: &mut Transaction<'_, '_>, job: &str) -> Result<
     let forgotten = upkeep::number(transaction.connection, "forgotten")?;
     transaction.connection.run(sql, params![job, Nat(forgotten)])?;
     match exhume(transaction, job)? {
-        true => Ok(Ending::Done { delivery: None }),
+        true => Ok(Ending::Done),
         false => not_dead(transaction, job),
     }
 }
 
 fn find(transaction: &Transaction<'_, '_>, job: &str) -> Result<Option<Dead>> {
-    let sql = "SELECT queue, user_id, key, version, email, created_ms, live_seq, fence FROM dead_letter WHERE job = ?1";
+    let sql = "SELECT queue, key, version, email, created_ms, live_seq, fence FROM dead_letter WHERE job = ?1";
     transaction.connection.one(sql, [job], |row| {
-        let (queue, user, key, email, fence) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(4)?, row.get(7)?);
-        let (Nat(version), Nat(created_ms), Nat(live_seq)) = (row.get(3)?, row.get(5)?, row.get(6)?);
-        Ok(Dead { queue, user, key, version, email, created_ms, live_seq, fence })
+        let (queue, key, email, fence) = (row.get(0)?, row.get(1)?, row.get(3)?, row.get(6)?);
+        let (Nat(version), Nat(created_ms), Nat(live_seq)) = (row.get(2)?, row.get(4)?, row.get(5)?);
+        Ok(Dead { queue, key, version, email, created_ms, live_seq, fence })
     })
 }
 

@@ -9,14 +9,13 @@ use crate::store::{Answer, How, NewJob};
 
 /// The newest live job of a queue and key.
 pub(super) const NEWEST: &str = "
-    SELECT seq, job, lease_until_ms IS NOT NULL FROM live
+    SELECT seq, lease_until_ms IS NOT NULL FROM live
     WHERE queue = ?1 AND key = ?2
     ORDER BY seq DESC LIMIT 1";
 
 /// What [`NEWEST`] finds.
 struct Newest {
     seq: u64,
-    job: String,
     is_leased: bool,
 }
 
@@ -25,16 +24,27 @@ pub(super) fn enqueue(transaction: &mut Transaction<'_, '_>, job: &NewJob) -> Re
     if let Some(answer) = recall(transaction, job)? {
         return Ok(answer);
     }
-    if transaction.connection.any("SELECT 1 FROM job_status WHERE id = ?1", [&job.id])? {
-        return Ok(Answer::Enqueued { job: job.id.clone(), how: How::Replayed });
-    }
-    let (id, how) = match newest_of_key(transaction, job)? {
-        Some(newest) if !newest.is_leased => (coalesce(transaction, job, newest)?, How::Coalesced),
+    let newest = newest_of_key(transaction, job)?;
+    let (id, how) = match newest {
+        Some(newest) if !newest.is_leased => {
+            if transaction.connection.any("SELECT 1 FROM job_status WHERE id = ?1", [&job.id])? {
+                return Ok(replayed(job));
+            }
+            (coalesce(transaction, job, newest)?, How::Coalesced)
+        }
         // A job of the same key is being processed: this one follows it.
-        newest => (create(transaction, job, newest.is_some())?, How::Created),
+        newest => match create(transaction, job, newest.is_some())? {
+            true => (job.id.clone(), How::Created),
+            false => return Ok(replayed(job)),
+        },
     };
     remember(transaction, job, &id)?;
     Ok(Answer::Enqueued { job: id, how })
+}
+
+/// A job of this id is there already.
+fn replayed(job: &NewJob) -> Answer {
+    Answer::Enqueued { job: job.id.clone(), how: How::Replayed }
 }
 
 /// The answer to a request whose idempotency key was used before and is still remembered.
@@ -63,7 +73,7 @@ fn newest_of_key(transaction: &Transaction<'_, '_>, job: &NewJob) -> Result<Opti
     let Some(key) = &job.key else { return Ok(None) };
     transaction.connection.one(NEWEST, params![job.queue, key], |row| {
         let Nat(seq) = row.get(0)?;
-        Ok(Newest { seq, job: row.get(1)?, is_leased: row.get(2)? })
+        Ok(Newest { seq, is_leased: row.get(1)? })
     })
 }
 
@@ -73,22 +83,26 @@ fn coalesce(transaction: &mut Transaction<'_, '_>, job: &NewJob, waiting: Newest
     let sql = "UPDATE live SET version = ?2, email = coalesce(?3, email) WHERE seq = ?1";
     transaction.connection.change(sql, params![Nat(waiting.seq), Nat(version), job.email])?;
     let stamp = transaction.stamp(job.now_ms);
-    let sql = "UPDATE job_status SET payload = ?3, updated_at = max(updated_at, ?4) WHERE rowid = ?1 AND +id = ?2";
-    transaction.connection.change(sql, params![Nat(waiting.seq), waiting.job, Json(&job.payload), stamp])?;
-    Ok(waiting.job)
+    let sql = "UPDATE job_status SET payload = ?2, updated_at = max(updated_at, ?3) WHERE rowid = ?1 RETURNING id";
+    let params = params![Nat(waiting.seq), Json(&job.payload), stamp];
+    let id = transaction.connection.one(sql, params, |row| row.get(0))?;
+    id.ok_or(rusqlite::Error::QueryReturnedNoRows)
 }
 
-fn create(transaction: &mut Transaction<'_, '_>, job: &NewJob, is_blocked: bool) -> Result<String> {
-    let (version, stamp) = (transaction.next_version(), transaction.stamp(job.now_ms));
+/// Makes a job; false if one of its id is there already.
+fn create(transaction: &mut Transaction<'_, '_>, job: &NewJob, is_blocked: bool) -> Result<bool> {
+    let (version, stamp) = (transaction.newest_version() + 1, transaction.stamp(job.now_ms));
     let sql = "INSERT INTO job_status (rowid, id, type, status, user_id, payload, retry_count, created_at, updated_at)
-               VALUES (?1, ?2, ?3, 'pending', ?4, ?5, 0, ?6, ?6)";
+               VALUES (?1, ?2, ?3, 'pending', ?4, ?5, 0, ?6, ?6)
+               ON CONFLICT (id) DO NOTHING";
     let params = params![Nat(version), job.id, job.queue, job.user, Json(&job.payload), stamp];
-    transaction.connection.run(sql, params)?;
+    if transaction.connection.run(sql, params)? == 0 {
+        return Ok(false);
+    }
+    transaction.next_version();
     let live = NewLive {
         seq: version,
-        job: &job.id,
         queue: &job.queue,
-        user: &job.user,
         key: job.key.as_deref(),
         version,
         email: job.email.as_deref(),
@@ -98,15 +112,13 @@ fn create(transaction: &mut Transaction<'_, '_>, job: &NewJob, is_blocked: bool)
         fence: 0,
     };
     live.insert(transaction)?;
-    Ok(job.id.clone())
+    Ok(true)
 }
 
 /// A job that becomes live: a new one, or a dead letter that is put back.
 pub(super) struct NewLive<'a> {
     pub(super) seq: u64,
-    pub(super) job: &'a str,
     pub(super) queue: &'a str,
-    pub(super) user: &'a str,
     pub(super) key: Option<&'a str>,
     pub(super) version: u64,
     pub(super) email: Option<&'a str>,
@@ -117,17 +129,32 @@ pub(super) struct NewLive<'a> {
 }
 
 impl NewLive<'_> {
+    /// Whether all else in the row follows from its number, its queue and its times.
+    fn is_plain(&self) -> bool {
+        self.key.is_none() && self.email.is_none() && (self.version, self.fence) == (self.seq, 0)
+    }
+
     /// Adds the row.
     pub(super) fn insert(&self, transaction: &mut Transaction<'_, '_>) -> Result<()> {
-        let sql = "INSERT INTO live (seq, job, queue, user_id, key, version, email,
-                                     created_ms, wanted_ms, ready_ms, attempt, fence)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, ?11)";
         let ready_ms = (!self.is_blocked).then_some(self.wanted_ms);
+        if self.is_plain() {
+            transaction.together.begin(self.queue, self.seq, self.created_ms, self.wanted_ms);
+        } else {
+            self.insert_alone(transaction, ready_ms)?;
+        }
+        transaction.lines.begin(self.queue, self.seq);
+        if let Some(ready_ms) = ready_ms {
+            transaction.lines.wait(self.queue, (ready_ms, self.seq), None);
+        }
+        Ok(())
+    }
+
+    fn insert_alone(&self, transaction: &Transaction<'_, '_>, ready_ms: Option<u64>) -> Result<()> {
+        let sql = "INSERT INTO live (seq, queue, key, version, email, created_ms, wanted_ms, ready_ms, attempt, fence)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9)";
         let params = params![
             Nat(self.seq),
-            self.job,
             self.queue,
-            self.user,
             self.key,
             Nat(self.version),
             self.email,
@@ -137,10 +164,6 @@ impl NewLive<'_> {
             self.fence,
         ];
         transaction.connection.run(sql, params)?;
-        transaction.lines.begin(self.queue, self.seq);
-        if let Some(ready_ms) = ready_ms {
-            transaction.lines.wait(self.queue, (ready_ms, self.seq), None);
-        }
         Ok(())
     }
 }

@@ -63,9 +63,14 @@ impl<'a> Final<'a> {
 /// Ends `live` for good. It neither waits nor is leased any more.
 pub(super) fn finish(transaction: &mut Transaction<'_, '_>, live: &Live, end: Final<'_>, now_ms: u64) -> Result<()> {
     close(transaction, live, &end, now_ms)?;
-    transaction.connection.change("DELETE FROM live WHERE seq = ?1", [Nat(live.seq)])?;
+    match &live.key {
+        None => transaction.together.end(live.seq),
+        Some(key) => {
+            transaction.connection.change("DELETE FROM live WHERE seq = ?1", [Nat(live.seq)])?;
+            unblock(transaction, live, key)?;
+        }
+    }
     transaction.lines.end(&live.queue, live.seq);
-    unblock(transaction, live)?;
     let seq = transaction.next_end();
     match &end {
         Final::DeadLettered(_, to) => dead_letter::bury(transaction, live, to, seq, now_ms)?,
@@ -90,8 +95,7 @@ fn close(transaction: &mut Transaction<'_, '_>, live: &Live, end: &Final<'_>, no
 }
 
 /// Lets the job go on that waited for the end of this one. The time that it was blocked counts as waiting.
-fn unblock(transaction: &mut Transaction<'_, '_>, ended: &Live) -> Result<()> {
-    let Some(key) = &ended.key else { return Ok(()) };
+fn unblock(transaction: &mut Transaction<'_, '_>, ended: &Live, key: &str) -> Result<()> {
     let params = params![ended.queue, key];
     let blocked = transaction.connection.one(BLOCKED, params, |row| Ok((row.get(0)?, row.get(1)?)))?;
     if let Some((Nat(seq), Nat(ready_ms))) = blocked {
@@ -109,7 +113,11 @@ pub(super) fn forget_attempts(transaction: &Transaction<'_, '_>, job: &str) -> R
 }
 
 /// Puts the end where the notifier finds it.
-fn tell(transaction: &Transaction<'_, '_>, live: &Live, end: &Final<'_>, seq: u64, now_ms: u64) -> Result<()> {
+fn tell(transaction: &mut Transaction<'_, '_>, live: &Live, end: &Final<'_>, seq: u64, now_ms: u64) -> Result<()> {
+    if matches!(end, Final::Completed(_)) && live.email.is_none() {
+        transaction.together.complete(live.seq, seq, now_ms);
+        return Ok(());
+    }
     let sql = "INSERT INTO job_end (seq, job, queue, user_id, status, error, dead_letter_queue, email, ended_ms)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let status = end.status().as_str();
@@ -136,5 +144,5 @@ pub(super) fn cancel(
         transaction.lines.leave(&live.queue, (ready_ms, live.seq));
     }
     finish(transaction, &live, Final::Cancelled, now_ms)?;
-    Ok(Ending::Done { delivery: live.delivery.filter(|_| is_leased) })
+    Ok(Ending::Done)
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Result};
 
-use super::live::{EVERY, Live};
+use super::live::{LEASED, Live, WAITING};
 use super::statement::Statements;
 use super::value::Nat;
 use crate::store::LeaseId;
@@ -61,14 +61,18 @@ impl Lines {
     /// Reads what is live.
     pub(super) fn read(connection: &Connection) -> Result<Self> {
         let mut lines = Self::default();
-        connection.each(EVERY, [], |row| {
+        connection.each(WAITING, [], |row| {
+            let (Nat(seq), queue) = (row.get(0)?, row.get_ref(1)?.as_str()?);
+            lines.begin(queue, seq);
+            if let Some(Nat(ready_ms)) = row.get(2)? {
+                lines.wait(queue, (ready_ms, seq), row.get_ref(3)?.as_str_or_null()?);
+            }
+            Ok(())
+        })?;
+        connection.each(LEASED, [], |row| {
             let live = Live::read(row)?;
             lines.begin(&live.queue, live.seq);
-            match live.ready_ms {
-                _ if live.lease_until_ms.is_some() => lines.lease(live),
-                Some(ready_ms) => lines.wait(&live.queue, (ready_ms, live.seq), live.batch.as_deref()),
-                None => {}
-            }
+            lines.lease(live);
             Ok(())
         })?;
         connection.each("SELECT queue, paused, rate_window_ms FROM queue_state", [], |row| {

@@ -1,4 +1,5 @@
-//! A live job: its row in the table `live`, as those see it who end its attempt or the job.
+//! A live job, as those see it who end its attempt or the job: its row in the table `live`, and what its row in
+//! `job_status` says beside.
 
 use rusqlite::{Result, Row};
 
@@ -15,21 +16,26 @@ macro_rules! select_live {
     // And more columns after them.
     ($more:literal, $rest:literal) => {
         concat!(
-            "SELECT seq, job, queue, live.user_id, key, version, email, created_ms, ready_ms, attempt, fence, batch,
-                    delivery, coalesce(started_ms, 0), lease_until_ms",
+            "SELECT seq, id, queue, job_status.user_id, key, version, email, created_ms, ready_ms, attempt, fence, batch,
+                    coalesce(started_ms, 0), lease_until_ms",
             $more,
-            " FROM live ",
+            " ",
             $rest
         )
     };
 }
 pub(super) use select_live;
 
-/// Every live job.
-pub(super) const EVERY: &str = select_live!("ORDER BY seq");
+/// Every live job that waits or is blocked, in the order of enqueueing.
+pub(super) const WAITING: &str =
+    "SELECT seq, queue, ready_ms, batch FROM live WHERE lease_until_ms IS NULL ORDER BY seq";
+
+/// Every leased job.
+pub(super) const LEASED: &str =
+    select_live!("FROM live JOIN job_status ON job_status.rowid = seq WHERE lease_until_ms IS NOT NULL ORDER BY seq");
 
 /// One live job, by its id: its number is that of its row in `job_status`.
-pub(super) const BY_ID: &str = select_live!("WHERE seq = (SELECT rowid FROM job_status WHERE id = ?1) AND job = ?1");
+pub(super) const BY_ID: &str = select_live!("FROM job_status JOIN live ON seq = job_status.rowid WHERE id = ?1");
 
 /// A live job.
 #[derive(Clone, Debug)]
@@ -46,15 +52,13 @@ pub(super) struct Live {
     pub(super) attempt: u32,
     pub(super) fence: u32,
     pub(super) batch: Option<String>,
-    /// The delivery that processes it, or did so last.
-    pub(super) delivery: Option<String>,
     pub(super) started_ms: u64,
     pub(super) lease_until_ms: Option<u64>,
 }
 
 impl Live {
     /// How many columns [`Live::read`] reads.
-    pub(super) const COLUMNS: usize = 15;
+    pub(super) const COLUMNS: usize = 14;
 
     /// The live job of this id.
     pub(super) fn find(transaction: &Transaction<'_, '_>, job: &str) -> Result<Option<Self>> {
@@ -81,9 +85,8 @@ impl Live {
             attempt: row.get(9)?,
             fence: row.get(10)?,
             batch: row.get(11)?,
-            delivery: row.get(12)?,
-            started_ms: nat(13)?,
-            lease_until_ms: optional(14)?,
+            started_ms: nat(12)?,
+            lease_until_ms: optional(13)?,
         })
     }
 

@@ -8,6 +8,7 @@
 //! - `lines` is what is kept in memory, `live` the rows that it is read from.
 //! - `enqueue`, `claim`, `settle`, `finish`, `dead_letter`, `upkeep` and `prune` carry out commands; they know
 //!   [`Transaction`].
+//! - `together` is what they have written for many jobs in one statement.
 //! - `outlook` and `read` answer questions.
 
 mod claim;
@@ -24,6 +25,7 @@ mod settle;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod together;
 mod transaction;
 mod upkeep;
 mod value;

@@ -17,8 +17,11 @@ pub(super) const APPLICATION_ID: i32 = 0x6B65_7701;
 
 /// The steps from an empty file to today's tables. A file's `user_version` is how many of them it has seen, so a step
 /// that was released never changes; a new one is added instead.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_lines_in_memory.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_lines_in_memory.sql"),
+    include_str!("migrations/0003_slim_rows.sql"),
+];
 
 /// How many prepared statements are kept: more than there are.
 const STATEMENTS: usize = 128;
@@ -43,6 +46,7 @@ pub(super) fn writer(path: &Path, options: &SqliteOptions) -> Result<(Connection
         let reason = "its place offers no shared memory, which the write-ahead log needs; choose a local disk";
         return Err(Error { context: opening(), reason: reason.into() });
     }
+    rusqlite::vtab::array::load_module(&connection).map_err(fault)?;
     configure(&connection, options).map_err(fault)?;
     migrate(&connection)?;
     Ok((connection, lock))

@@ -18,9 +18,16 @@ const ENDS_MAX: u32 = 2_000;
 
 /// The oldest ends whose jobs have not been forgotten yet.
 pub(super) const OLD_ENDS: &str = "
-    SELECT seq, job FROM job_end
+    SELECT seq, job_seq, job, status FROM job_end
     WHERE seq > ?1 AND ended_ms < ?2
     ORDER BY seq LIMIT ?3";
+
+/// Whose end it is: the number of a job whose row says all about it, or the id of one that may have been put back since,
+/// and the status that it had.
+enum Ended {
+    Simply(Nat),
+    Else(String, String),
+}
 
 /// Forgets idempotency keys, rate claims, ends and ended jobs that are past their time. Returns whether there is more.
 pub(super) fn prune(transaction: &mut Transaction<'_, '_>, ended_before_ms: u64, now_ms: u64) -> Result<bool> {
@@ -39,20 +46,48 @@ fn forget_jobs(transaction: &Transaction<'_, '_>, ended_before_ms: u64) -> Resul
     let connection = transaction.connection;
     let from = number(connection, "forgotten")?;
     let params = params![Nat(from), Nat(ended_before_ms), ENDS_MAX];
-    let old = connection.all(OLD_ENDS, params, |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+    let old = connection.all(OLD_ENDS, params, |row| {
+        let ended = match row.get(1)? {
+            Some(seq) => Ended::Simply(seq),
+            None => Ended::Else(row.get(2)?, row.get(3)?),
+        };
+        Ok((row.get(0)?, ended))
+    })?;
+    if let Some((last, _)) = old.last() {
+        copy_untold(transaction, *last)?;
+    }
     let before = timestamp::sql(ended_before_ms);
-    for (_, job) in &old {
-        // A job that was redriven has ended since, or is live: that end is the one that counts.
-        let sql = "DELETE FROM job_status
-                   WHERE id = ?1 AND completed_at < ?2 AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE job = ?1)";
-        if connection.run(sql, params![job, before])? == 1 {
-            forget_attempts(transaction, job)?;
+    for (_, ended) in &old {
+        match ended {
+            Ended::Simply(seq) => {
+                connection
+                    .run("DELETE FROM job_status WHERE rowid = ?1 AND completed_at < ?2", params![seq, before])?;
+            }
+            Ended::Else(job, status) => {
+                // A job that was redriven has ended since, or is live: that end is the one that counts.
+                let sql = "DELETE FROM job_status
+                           WHERE id = ?1 AND completed_at < ?2 AND status = ?3
+                             AND NOT EXISTS (SELECT 1 FROM dead_letter WHERE job = ?1)";
+                if connection.run(sql, params![job, before, status])? == 1 {
+                    forget_attempts(transaction, job)?;
+                }
+            }
         }
     }
     if let Some((Nat(last), _)) = old.last() {
         raise(connection, "forgotten", *last)?;
     }
     Ok(old.len() == ENDS_MAX as usize)
+}
+
+/// Gives ends up to `last` that have not been told a copy of what the rows of their jobs say, which are about to go.
+fn copy_untold(transaction: &Transaction<'_, '_>, last: Nat) -> Result<()> {
+    let sql = "UPDATE job_end
+               SET (job, queue, user_id) = (SELECT id, type, user_id FROM job_status WHERE rowid = job_seq), job_seq = NULL
+               WHERE seq > ?1 AND seq <= ?2 AND job_seq IS NOT NULL";
+    let told = number(transaction.connection, "told")?;
+    transaction.connection.run(sql, params![Nat(told), last])?;
+    Ok(())
 }
 
 /// Forgets ends that have been told and whose jobs have been forgotten, or would have been if they were not live again.

@@ -44,6 +44,13 @@ pub(super) const DEAD_LETTERS: &str = "
       AND (?3 IS NULL OR seq > (SELECT seq FROM dead_letter WHERE job = ?3))
     ORDER BY seq LIMIT ?2";
 
+pub(super) const ENDS: &str = "
+    SELECT seq, coalesce(job, id), coalesce(queue, type), coalesce(job_end.user_id, job_status.user_id), job_end.status,
+           job_end.error, dead_letter_queue, email, ended_ms
+    FROM job_end LEFT JOIN job_status ON job_status.rowid = job_seq
+    WHERE seq > ?1
+    ORDER BY seq LIMIT ?2";
+
 /// Answers one question, all of it as of one moment.
 pub(super) fn read(connection: &Connection, query: &Query) -> Result<Rows, Error> {
     atomically(connection, "BEGIN", || {
@@ -135,10 +142,7 @@ fn attempts(connection: &Connection, job: &str) -> Result<Vec<FailedAttempt>> {
 }
 
 fn ends(connection: &Connection, after: u64, limit: u32) -> Result<Vec<End>> {
-    let sql = "SELECT seq, job, queue, user_id, status, error, dead_letter_queue, email, ended_ms FROM job_end
-               WHERE seq > ?1
-               ORDER BY seq LIMIT ?2";
-    connection.all(sql, params![Nat(after), limit], |row| {
+    connection.all(ENDS, params![Nat(after), limit], |row| {
         let (Nat(seq), Nat(ended_ms)) = (row.get(0)?, row.get(8)?);
         Ok(End {
             seq,

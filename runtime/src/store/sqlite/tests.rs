@@ -4,12 +4,15 @@
 use rusqlite::{Connection, Statement, StatementStatus};
 
 use super::lines::Lines;
-use super::{SqliteOptions, claim, enqueue, finish, live, open, outlook, prune, read};
+use super::{SqliteOptions, claim, enqueue, finish, live, open, outlook, prune, read, together};
 
 /// The statements whose cost must not grow, and what their plan has to name.
 const STATEMENTS: &[(&str, &str)] = &[
     (claim::CHOSEN, "SEARCH live USING INTEGER PRIMARY KEY"),
     (claim::CHOSEN, "SEARCH job_status USING INTEGER PRIMARY KEY"),
+    (together::LEASE, "SEARCH live USING INTEGER PRIMARY KEY"),
+    (together::PROCESS, "SEARCH job_status USING INTEGER PRIMARY KEY"),
+    (together::DELETE, "SEARCH live USING INTEGER PRIMARY KEY"),
     (claim::USED, "at_ms>?"),
     (enqueue::NEWEST, "live_key"),
     (finish::BLOCKED, "live_key"),
@@ -17,6 +20,8 @@ const STATEMENTS: &[(&str, &str)] = &[
     (live::BY_ID, "sqlite_autoindex_job_status_1"),
     (outlook::RECENT_CLAIMS, "at_ms>?"),
     (prune::OLD_ENDS, "SEARCH job_end USING INTEGER PRIMARY KEY"),
+    (read::ENDS, "SEARCH job_end USING INTEGER PRIMARY KEY"),
+    (read::ENDS, "SEARCH job_status USING INTEGER PRIMARY KEY"),
     (read::JOBS_OF, "job_status_user"),
     (read::JOBS_OF_AFTER, "job_status_user"),
     (read::DEAD_LETTERS, "dead_letter_by_queue"),
@@ -49,7 +54,12 @@ fn every_statement_of_the_hot_path_goes_through_an_index_and_sorts_nothing() {
         let plan = run(&mut connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("the statement is SQL"), 3);
         assert!(plan.contains(index), "{index} is not used by {sql}\n{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{sql} sorts:\n{plan}");
-        assert!(!plan.contains("SCAN"), "{sql} reads everything:\n{plan}");
+        // The numbers that are handed in are read from their beginning to their end.
+        let given = |line: &&str| line.contains("VIRTUAL TABLE");
+        assert!(
+            !plan.lines().filter(|line| !given(line)).any(|line| line.contains("SCAN")),
+            "{sql} reads everything:\n{plan}"
+        );
     }
 }
 

@@ -1,11 +1,13 @@
 //! One transaction: a slice of commands, all of them or none.
 
+use std::mem::discriminant;
 use std::rc::Rc;
 
 use rusqlite::Connection;
 
 use super::lines::Lines;
 use super::statement::{Prepared, Statements, atomically, failed};
+use super::together::Together;
 use super::{claim, dead_letter, enqueue, finish, prune, settle, upkeep};
 use crate::store::{Answer, Command, Error};
 use crate::timestamp;
@@ -15,6 +17,8 @@ pub(super) struct Transaction<'a, 'c> {
     pub(super) connection: &'a Prepared<'c>,
     /// Told of every change of what is live.
     pub(super) lines: &'a mut Lines,
+    /// What is still to be written for many jobs at once.
+    pub(super) together: Together,
     /// The version of the newest accepted payload.
     version: u64,
     /// The number of the newest end.
@@ -24,6 +28,11 @@ pub(super) struct Transaction<'a, 'c> {
 }
 
 impl Transaction<'_, '_> {
+    /// The version of the newest accepted payload.
+    pub(super) fn newest_version(&self) -> u64 {
+        self.version
+    }
+
     /// The version of a payload that is being accepted.
     pub(super) fn next_version(&mut self) -> u64 {
         self.version += 1;
@@ -53,11 +62,13 @@ pub(super) fn apply(connection: &Connection, lines: &mut Lines, commands: &[Comm
         let connection = &prepared;
         let (version, ended) = (number(connection, "version")?, number(connection, "ended")?);
         let stamp = (now_ms, timestamp::sql(now_ms).into());
-        let mut transaction = Transaction { connection, lines, version, ended, stamp };
+        let together = Together::default();
+        let mut transaction = Transaction { connection, lines, together, version, ended, stamp };
         let mut answers = Vec::with_capacity(commands.len());
-        for command in commands {
-            let answer = carry_out(&mut transaction, command);
-            answers.push(answer.map_err(|error| failed(purpose(command), &error))?);
+        for alike in commands.chunk_by(|one, next| discriminant(one) == discriminant(next)) {
+            carry_out(&mut transaction, alike, &mut answers)?;
+            let last = alike.last().map(purpose).unwrap_or_default();
+            transaction.together.write(connection).map_err(|error| failed(last, &error))?;
         }
         raise(connection, "version", transaction.version)?;
         raise(connection, "ended", transaction.ended)?;
@@ -75,10 +86,28 @@ fn raise(connection: &impl Statements, key: &str, value: u64) -> Result<(), Erro
     upkeep::raise(connection, key, value).map_err(|error| failed(format!("write the number {key}"), &error))
 }
 
-fn carry_out(transaction: &mut Transaction<'_, '_>, command: &Command) -> rusqlite::Result<Answer> {
+/// Carries out commands of one kind.
+fn carry_out(transaction: &mut Transaction<'_, '_>, alike: &[Command], answers: &mut Vec<Answer>) -> Result<(), Error> {
+    let claims = alike.iter().map(|command| if let Command::Claim(claim) = command { Some(claim) } else { None });
+    if let Some(claims) = claims.collect::<Option<Vec<_>>>() {
+        let claimed = claim::claim(transaction, &claims);
+        let claimed = claimed.map_err(|error| failed(alike.first().map(purpose).unwrap_or_default(), &error))?;
+        answers.extend(claimed.into_iter().map(Answer::Claimed));
+        return Ok(());
+    }
+    for command in alike {
+        let answer = carry_out_alone(transaction, command);
+        answers.push(answer.map_err(|error| failed(purpose(command), &error))?);
+    }
+    Ok(())
+}
+
+fn carry_out_alone(transaction: &mut Transaction<'_, '_>, command: &Command) -> rusqlite::Result<Answer> {
     match command {
         Command::Enqueue(job) => enqueue::enqueue(transaction, job),
-        Command::Claim(claim) => claim::claim(transaction, claim).map(Answer::Claimed),
+        Command::Claim(claim) => {
+            claim::claim(transaction, &[claim]).map(|it| Answer::Claimed(it.into_iter().next().flatten()))
+        }
         Command::Settle(settle) => settle::settle(transaction, settle).map(|accepted| Answer::Settled { accepted }),
         Command::Cancel { job, user, now_ms } => {
             finish::cancel(transaction, job, user.as_deref(), *now_ms).map(Answer::Ended)

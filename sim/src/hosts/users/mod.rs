@@ -55,7 +55,7 @@ pub struct Users {
     /// Their network.
     pub net: SharedNet,
     /// What follows for how long draining may take.
-    pub limits: Limits,
+    pub limits: Arc<Limits>,
     /// Where it is noted how long it took.
     pub drain: Noted,
     /// What struck when.

@@ -37,7 +37,7 @@ impl Leases {
                 }
             }
             (Command::Settle(it), Answer::Settled { accepted: true }) => drop(self.0.remove(&it.lease.job)),
-            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done { .. })) => drop(self.0.remove(job)),
+            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done)) => drop(self.0.remove(job)),
             _ => {}
         }
     }
@@ -85,7 +85,7 @@ impl Entities {
             (Command::Settle(it), Answer::Settled { accepted: true }) => {
                 self.leave(&it.lease.job, matches!(it.then, Then::RetryAt(_)));
             }
-            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done { .. })) => self.leave(job, false),
+            (Command::Cancel { job, .. }, Answer::Ended(Ending::Done)) => self.leave(job, false),
             _ => {}
         }
     }
