@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use kew_spec::clause::CLAUSES;
-use kew_verify::result::Cell;
 
-use super::{Board, CELLS, INTRODUCTION, System, Told, anchor, sign};
+use super::mark::Mark;
+use super::{Board, COUNTED, INTRODUCTION, System, Told, anchor};
 
 /// Where the systems' folders are, seen from `docs/`.
 const TARGETS: &str = "../verify/targets";
@@ -25,28 +25,22 @@ pub(super) fn text(board: &Board) -> String {
 }
 
 fn legend() -> String {
-    let signs: Vec<_> = CELLS.into_iter().map(sign).map(|(sign, word)| format!("{sign} {word}")).collect();
+    let signs: Vec<_> = Mark::ALL.iter().map(|mark| format!("{} {}", mark.sign(), mark.explained())).collect();
     format!("{} · ᵉ emulated by the adapter with the system's means\n", signs.join(" · "))
 }
 
 /// The systems with their versions, and what each came to.
 fn systems(board: &Board) -> String {
-    let mut text =
-        "| system | as tried | kept | broken | not offered | how it is spoken to |\n|---|---|--:|--:|--:|---|\n"
-            .to_owned();
+    let counted = COUNTED.map(Mark::words).join(" | ");
+    let mut text = format!("| system | as tried | {counted} | how it is spoken to |\n|---|---|");
+    text.push_str(&"--:|".repeat(COUNTED.len()));
+    text.push_str("---|\n");
     for system in &board.systems {
         let System { result, title, mapping, .. } = system;
         let mapping = mapping.as_ref().map(|_| format!("[mapping]({TARGETS}/{}/README.md)", result.target));
-        let count = |cell| result.count(cell);
-        let _ = writeln!(
-            text,
-            "| {title} | {} | {} | {} | {} | {} |",
-            cell(&result.system),
-            count(Cell::Kept),
-            count(Cell::Broken),
-            count(Cell::NotOffered),
-            mapping.unwrap_or_default(),
-        );
+        let counts = COUNTED.map(|mark| system.count(mark).to_string()).join(" | ");
+        let system = cell(&result.system);
+        let _ = writeln!(text, "| {title} | {system} | {counts} | {} |", mapping.unwrap_or_default());
     }
     text + "\n"
 }
@@ -59,26 +53,25 @@ fn table(board: &Board) -> String {
     let _ = writeln!(text, "\n|---|{}", ":-:|".repeat(board.systems.len()));
     for clause in CLAUSES {
         let _ = write!(text, "| [`{}`](clauses.md#{}) |", clause.id, clause.family());
-        for System { result, .. } in &board.systems {
-            let Some(it) = result.get(clause.id) else {
-                text.push_str("  |");
-                continue;
-            };
-            let emulated = if it.emulated && it.cell != Cell::NotOffered { "ᵉ" } else { "" };
-            let mark = format!("{}{emulated}", sign(it.cell).0);
-            let _ = match it.cell {
-                Cell::Broken => write!(text, " [{mark}](#{}) |", anchor(&result.target, clause.id)),
-                _ => write!(text, " {mark} |"),
-            };
+        for system in &board.systems {
+            let _ = write!(text, " {} |", entry(system, clause.id));
         }
         text.push('\n');
     }
     text
 }
 
+fn entry(system: &System, clause: &str) -> String {
+    let (Some(it), Some(mark)) = (system.result.get(clause), system.mark(clause)) else { return String::new() };
+    let emulated = if it.emulated && mark != Mark::NotOffered { "ᵉ" } else { "" };
+    let shown = format!("{}{emulated}", mark.sign());
+    if mark.is_told() { format!("[{shown}](#{})", anchor(&system.result.target, clause)) } else { shown }
+}
+
 fn told(clause: &str, told: &Told<'_>) -> String {
-    let Told { anchor, text, says, rate, line, known, promised } = told;
-    let mut all = format!("\n<a id=\"{anchor}\"></a>**`{clause}`** {text}\n\n- Seen: {}\n", plain(says));
+    let Told { mark, anchor, text, says, rate, line, known, promised } = told;
+    let mut all =
+        format!("\n<a id=\"{anchor}\"></a>{} **`{clause}`** {text}\n\n- Seen: {}\n", mark.sign(), plain(says));
     let _ = writeln!(all, "- {rate}: `{line}`");
     let reason = known.map(|known| {
         let link = known.link.as_ref().map(|link| format!(" [More]({link})")).unwrap_or_default();

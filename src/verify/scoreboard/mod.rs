@@ -2,6 +2,7 @@
 //!
 //! `markdown` and `page` show the same; what they share of words is here.
 
+mod mark;
 mod markdown;
 mod page;
 
@@ -12,6 +13,7 @@ use kew_verify::known::{self, Failing, Known};
 use kew_verify::result::{Cell, ClauseResult, Shown, VERSION, Verification};
 use kew_verify::target::Target;
 
+use self::mark::Mark;
 use super::again::Again;
 use crate::outcome::{End, Failure};
 use crate::report;
@@ -83,6 +85,17 @@ impl System {
         Ok(Self { result, known, title, mapping })
     }
 
+    /// How it stands with a clause, where the result has it.
+    fn mark(&self, clause: &str) -> Option<Mark> {
+        self.result.get(clause).map(|it| Mark::of(it.cell, self.known.get(clause)))
+    }
+
+    /// How many clauses are marked so.
+    fn count(&self, mark: Mark) -> usize {
+        let them = self.result.clauses.iter().filter(|it| self.mark(&it.clause) == Some(mark));
+        them.count()
+    }
+
     /// Each clause that it breaks, with what shows it.
     fn broken(&self) -> impl Iterator<Item = (&ClauseResult, &Shown)> {
         let broken = self.result.clauses.iter().filter(|it| it.cell == Cell::Broken);
@@ -99,6 +112,7 @@ impl System {
         }
         let again = Again { target, targets: None, scenarios: &[] };
         Told {
+            mark: Mark::of(it.cell, known),
             anchor: anchor(target, &it.clause),
             text: kew_spec::clause::find(&it.clause).map(|clause| clause.text).unwrap_or_default(),
             says: &shown.says,
@@ -116,6 +130,7 @@ impl System {
 
 /// A broken clause of a system, in words.
 struct Told<'a> {
+    mark: Mark,
     anchor: String,
     text: &'static str,
     says: &'a str,
@@ -130,30 +145,21 @@ fn anchor(target: &str, clause: &str) -> String {
     format!("{target}-{}", clause.replace('/', "-"))
 }
 
-/// The sign of a cell, and the word for it.
-fn sign(cell: Cell) -> (&'static str, &'static str) {
-    match cell {
-        Cell::Kept => ("✓", "kept"),
-        Cell::Broken => ("✗", "broken"),
-        Cell::NotOffered => ("–", "not offered"),
-        Cell::Inconclusive => ("?", "inconclusive"),
-        Cell::NotExercised => ("○", "not exercised"),
-    }
-}
-
-/// All cells, the ones that matter most first.
-const CELLS: [Cell; 5] = [Cell::Kept, Cell::Broken, Cell::NotOffered, Cell::Inconclusive, Cell::NotExercised];
+/// The marks that are counted for each system.
+const COUNTED: [Mark; 4] = [Mark::Kept, Mark::Broken, Mark::Unpromised, Mark::NotOffered];
 
 /// What a board says before its table.
 const INTRODUCTION: &str = "Each column is a system, played in real time through its adapter; each row a promise. A \
      result is a finding of one run on one machine, at the version stated. What a system does not offer is not held \
-     against it, and what its documents do not promise is no fault of it: the notes below say which is which.";
+     against it, and what its documents do not promise is no fault of it: such a cell has a sign of its own.";
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use insta::assert_snapshot;
+
+    use kew_verify::known::Known;
 
     use super::{Board, System, markdown, page};
     use crate::verify::made_up;
@@ -165,7 +171,12 @@ mod tests {
             title: target.to_uppercase(),
             mapping: None,
         };
-        Board { systems: vec![system("known", made_up::known()), system("other", Default::default())] }
+        Board { systems: vec![system("known", made_up::known()), system("other", unpromised())] }
+    }
+
+    fn unpromised() -> Known {
+        let text = "[[known]]\nclause = \"status/flow\"\nreason = \"`RETRY` may be told late\"";
+        Known::parse(text, "made up").expect("it is well formed")
     }
 
     #[test]
@@ -185,6 +196,21 @@ mod tests {
             let anchor = super::anchor("other", clause);
             assert!(page.contains(&format!("href=\"#{anchor}\"")) && page.contains(&format!("id=\"{anchor}\"")));
         }
+    }
+
+    #[test]
+    fn what_no_document_promises_has_a_sign_of_its_own() {
+        let page = page::html(&board(), Path::new("."));
+        for (target, clause, sign) in [("known", "retry/at-least", "✗"), ("other", "status/flow", "≠")] {
+            let link = format!("<a href=\"#{}\">{sign}</a>", super::anchor(target, clause));
+            assert!(page.contains(&link), "{clause} of {target} is {sign}");
+        }
+    }
+
+    #[test]
+    fn what_stands_between_backticks_in_a_reason_is_code() {
+        let page = page::html(&board(), Path::new("."));
+        assert!(page.contains("<code>RETRY</code> may be told late") && !page.contains("`RETRY`"));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::path::{Component, Path, PathBuf};
 
 use kew_spec::clause::CLAUSES;
-use kew_verify::result::{Cell, ClauseResult};
 
-use super::{Board, CELLS, INTRODUCTION, System, Told, anchor, sign};
+use super::mark::Mark;
+use super::{Board, COUNTED, INTRODUCTION, System, Told, anchor};
 use crate::report::json::VERSION;
 
 const STYLE: &str = include_str!("style.css");
@@ -34,12 +34,12 @@ pub(super) fn html(board: &Board, beside: &Path) -> String {
 }
 
 fn legend() -> String {
-    let one = |cell: Cell| {
-        let (sign, word) = sign(cell);
-        format!("<span class=\"{}\">{sign}</span> {word}", class(cell))
+    let one = |mark: &Mark| {
+        let (sign, words) = (mark.sign(), mark.explained());
+        format!("<li><span class=\"{}\">{sign}</span>{words}</li>\n", class(*mark))
     };
-    let signs: Vec<_> = CELLS.into_iter().map(one).collect();
-    format!("<p class=\"legend\">{} <span><sup>e</sup></span> emulated by the adapter</p>\n", signs.join(" "))
+    let signs: String = Mark::ALL.iter().map(one).collect();
+    format!("<ul class=\"legend\">\n{signs}<li><span><sup>e</sup></span>emulated by the adapter</li>\n</ul>\n")
 }
 
 fn table(board: &Board, beside: &Path) -> String {
@@ -60,40 +60,44 @@ fn table(board: &Board, beside: &Path) -> String {
     page.push_str("</tr></thead>\n<tbody>\n");
     for clause in CLAUSES {
         let _ = write!(page, "<tr><th scope=\"row\" title=\"{}\">{}</th>", text(clause.text), clause.id);
-        for System { result, .. } in &board.systems {
-            page.push_str(&result.get(clause.id).map_or_else(|| "<td></td>".into(), |it| cell(&result.target, it)));
-        }
+        board.systems.iter().for_each(|system| page.push_str(&cell(system, clause.id)));
         page.push_str("</tr>\n");
     }
     page.push_str("</tbody>\n<tfoot>\n");
-    for of in [Cell::Kept, Cell::Broken, Cell::NotOffered] {
-        let _ = write!(page, "<tr><th scope=\"row\">{}</th>", sign(of).1);
+    for of in COUNTED {
+        let _ = write!(page, "<tr><th scope=\"row\">{}</th>", of.words());
         board.systems.iter().for_each(|system| {
-            let _ = write!(page, "<td>{}</td>", system.result.count(of));
+            let _ = write!(page, "<td>{}</td>", system.count(of));
         });
         page.push_str("</tr>\n");
     }
     page + "</tfoot>\n</table></div>\n"
 }
 
-fn cell(target: &str, it: &ClauseResult) -> String {
-    let (sign, word) = sign(it.cell);
-    let is_emulated = it.emulated && it.cell != Cell::NotOffered;
-    let (mark, emulated) = if is_emulated { ("<sup>e</sup>", ", emulated") } else { ("", "") };
-    let why = if it.cell == Cell::NotOffered { format!(": {}", text(&it.feature)) } else { String::new() };
-    let title = format!("{target}: {word}{emulated}{why}");
-    let shown = match it.cell {
-        Cell::Broken => format!("<a href=\"#{}\">{sign}{mark}</a>", anchor(target, &it.clause)),
-        _ => format!("{sign}{mark}"),
+fn cell(system: &System, clause: &str) -> String {
+    let (Some(it), Some(mark)) = (system.result.get(clause), system.mark(clause)) else { return "<td></td>".into() };
+    let (target, sign, words) = (&system.result.target, mark.sign(), mark.words());
+    let is_emulated = it.emulated && mark != Mark::NotOffered;
+    let (small, emulated) = if is_emulated { ("<sup>e</sup>", ", emulated") } else { ("", "") };
+    let why = if mark == Mark::NotOffered { format!(": {}", text(&it.feature)) } else { String::new() };
+    let shown = if mark.is_told() {
+        format!("<a href=\"#{}\">{sign}{small}</a>", anchor(target, clause))
+    } else {
+        format!("{sign}{small}")
     };
-    format!("<td class=\"{}\" title=\"{}\" aria-label=\"{word}{emulated}\">{shown}</td>", class(it.cell), title)
+    let class = class(mark);
+    format!(
+        "<td class=\"{class}\" title=\"{target}: {words}{emulated}{why}\" aria-label=\"{words}{emulated}\">{shown}</td>"
+    )
 }
 
 fn told(clause: &str, told: &Told<'_>) -> String {
-    let Told { anchor, text: promise, says, rate, line, known, promised } = told;
+    let Told { mark, anchor, text: promise, says, rate, line, known, promised } = told;
     let mut page = format!(
-        "<section id=\"{anchor}\">\n<h3>{clause}</h3>\n<p>{}</p>\n<p class=\"says\">{}</p>\n\
+        "<section id=\"{anchor}\">\n<h3><span class=\"{}\">{}</span>{clause}</h3>\n<p>{}</p>\n<p class=\"says\">{}</p>\n\
          <p class=\"dim\">{}: <code>{}</code></p>\n",
+        class(*mark),
+        mark.sign(),
         text(promise),
         text(says),
         text(rate),
@@ -101,18 +105,19 @@ fn told(clause: &str, told: &Told<'_>) -> String {
     );
     let reason = known.map(|known| {
         let link = known.link.as_ref().map(|link| format!(" <a href=\"{}\">More</a>", text(link)));
-        format!(" {}{}", text(&known.reason), link.unwrap_or_default())
+        format!(" {}{}", prose(&known.reason), link.unwrap_or_default())
     });
     let _ = writeln!(page, "<p>{promised}{}</p>\n</section>", reason.unwrap_or_default());
     page
 }
 
-fn class(cell: Cell) -> &'static str {
-    match cell {
-        Cell::Kept => "kept",
-        Cell::Broken => "broken",
-        Cell::Inconclusive => "unsure",
-        Cell::NotOffered | Cell::NotExercised => "none",
+fn class(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Kept => "kept",
+        Mark::Broken => "broken",
+        Mark::Unpromised => "unpromised",
+        Mark::Inconclusive => "unsure",
+        Mark::NotOffered | Mark::NotExercised => "none",
     }
 }
 
@@ -129,4 +134,15 @@ fn relative(path: &Path, beside: &Path) -> String {
 
 fn text(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Text in which backticks enclose code.
+fn prose(words: &str) -> String {
+    let mut page = String::new();
+    let mut rest = words;
+    while let Some((before, (code, after))) = rest.split_once('`').and_then(|(a, b)| Some((a, b.split_once('`')?))) {
+        let _ = write!(page, "{}<code>{}</code>", text(before), text(code));
+        rest = after;
+    }
+    page + &text(rest)
 }

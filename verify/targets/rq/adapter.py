@@ -133,17 +133,23 @@ def cancel(line):
 
 
 def status(line):
-    try:
-        job = fetch(ids.get(line["job"], line["job"]))
-    except rq.exceptions.NoSuchJobError:
+    queue, job = queues[line["queue"]], rq.job.Job(ids.get(line["job"], line["job"]), connection=me["redis"])
+    with me["redis"].pipeline() as both:  # at one moment
+        row, due = both.hgetall(job.key).zscore(rq.registry.ScheduledJobRegistry(line["queue"], connection=me["redis"]).key, job.id).execute()
+    if not row:
         return {"status": None}
+    job.restore(row)
     state = {"started": "processing", "finished": "completed", "failed": "failed", "stopped": "failed", "canceled": "failed"}
-    now = state.get(job.get_status(refresh=False), "pending")
-    retries = now == "pending" and (job.retries_left or 0) < queues[line["queue"]].retries  # one failed, another is to come
-    error = "cancelled" if job.is_canceled else error_of(job)
-    if retries:
-        return {"status": "failed", "final": False, "error": error}
-    return {"status": now, "final": now in ("completed", "failed"), **({"error": error} if now == "failed" else {})}
+    told, spent = job.get_status(refresh=False), queue.retries - (job.retries_left or 0)
+    now = state.get(told, "pending")
+    if told == "scheduled" and due is None:
+        now = "processing"  # `Job.retry` writes "scheduled" first, and what makes it so a moment later
+    if now == "pending" and spent:  # one failed, another is to come
+        return {"status": "failed", "final": False, "error": error_of(job), "retry_count": spent - 1}
+    if told == "canceled":  # `retries_left` does not tell whether the last retry had begun
+        return {"status": "failed", "final": True, "error": "cancelled"}
+    error = {"error": error_of(job)} if now == "failed" else {}
+    return {"status": now, "final": now in ("completed", "failed"), "retry_count": spent, **error}
 
 
 def bye(_):
