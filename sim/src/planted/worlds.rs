@@ -40,8 +40,8 @@ pub(super) const BUGS: &[Bug] = &[
     disk(
         "disk-lies-now-and-then",
         "status/durable",
-        "One sync in five makes nothing durable.",
-        Faults { sync_lies: Trigger::ChancePpm(200_000), ..HEALTHY },
+        "One sync in two makes nothing durable.",
+        Faults { sync_lies: Trigger::ChancePpm(500_000), ..HEALTHY },
     ),
     api(
         "request-comes-twice",
