@@ -1,6 +1,7 @@
 //! The client's part: makes servers, and does over HTTP what the harness asks for.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Mutex, RwLock};
 
 use super::server::Server;
-use super::{Answer, Fault, Line, address_file, answer, name_file, name_of, payload_file, play_of, text};
+use super::{Answer, Fault, Line, address_file, answer, name_file, name_of, names_file, play_of, text};
 
 /// How long a reply may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -94,10 +95,13 @@ impl Client {
         let once = text(asked, "idempotency_key");
         let headers = [("Idempotency-Key", once.as_str())];
         let headers = if once.is_empty() { &[][..] } else { &headers[..] };
-        let by_payload = payload_file(&self.dir, &payload);
-        if !by_payload.exists() {
-            std::fs::write(by_payload, &name).map_err(|error| Fault::Refused(error.to_string()))?;
-        }
+        // A payload with a key may come to another job, so its name alone does not tell.
+        let line = if key.is_empty() { format!("{name}\n") } else { format!("{name}\n{name}\n") };
+        let names =
+            std::fs::File::options().create(true).append(true).open(names_file(&self.dir, play_of(&queue), &payload));
+        names
+            .and_then(|mut names| names.write_all(line.as_bytes()))
+            .map_err(|error| Fault::Refused(error.to_string()))?;
         let made: Value = read(&self.call(&queue, Method::POST, "/v1/jobs", headers, body).await?)?;
         let id = text(&made, "id");
         let mut jobs = self.jobs.lock().await;
@@ -116,7 +120,10 @@ impl Client {
         let mut names = self.jobs.lock().await.1.clone();
         for it in &list.dead_letters {
             if !names.contains_key(&it.job.id) {
-                names.insert(it.job.id.clone(), name_of(&self.dir, &it.job.id, it.job.payload.get()).await);
+                names.insert(
+                    it.job.id.clone(),
+                    name_of(&self.dir, play_of(&queue), &it.job.id, it.job.payload.get()).await,
+                );
             }
         }
         let entry = |it: DeadLetter| {

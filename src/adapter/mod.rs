@@ -127,21 +127,26 @@ fn name_file(dir: &Path, job: &str) -> PathBuf {
     dir.join(format!("{job}.name"))
 }
 
-/// Where it is written down for a job whose enqueue was never answered: by its payload.
-fn payload_file(dir: &Path, payload: &str) -> PathBuf {
+/// Where the names are written down that the harness has used for a payload in a play, before it enqueues.
+fn names_file(dir: &Path, play: &str, payload: &str) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     payload.hash(&mut hasher);
-    dir.join(format!("payload-{:016x}.name", hasher.finish()))
+    dir.join(format!("{play}.payload-{:016x}.names", hasher.finish()))
 }
 
-/// The harness's name of a job: by its id, or if nobody ever heard that, by its payload.
-async fn name_of(dir: &Path, job: &str, payload: &str) -> String {
+/// The harness's name of a job: by its id, or while nobody has heard that, by its payload. Where that payload has but one
+/// name there is nothing to wait for: a handler must be told of before its time is over.
+async fn name_of(dir: &Path, play: &str, job: &str, payload: &str) -> String {
     let read = |path: PathBuf| std::fs::read_to_string(path).ok().filter(|text| !text.is_empty());
+    let names = || read(names_file(dir, play, payload)).unwrap_or_default();
     for _ in 0..LOOKS_MAX {
         if let Some(name) = read(name_file(dir, job)) {
             return name;
         }
+        if let [only] = names().lines().collect::<Vec<_>>()[..] {
+            return only.to_owned();
+        }
         tokio::time::sleep(LOOK).await;
     }
-    read(payload_file(dir, payload)).unwrap_or_else(|| job.to_owned())
+    names().lines().next().unwrap_or(job).to_owned()
 }

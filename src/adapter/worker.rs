@@ -113,15 +113,15 @@ impl Drop for Ending {
 impl Handler for Told {
     fn handle<'a>(&'a self, delivery: &'a Delivery, report: &'a Report) -> BoxFuture<'a, Result<(), Failure>> {
         async move {
+            // A handler is dropped at its timeout, not before: a little less tells that from a cancel.
+            let until = Instant::now() + Duration::from_millis(delivery.timeout_ms.saturating_sub(100));
             let invocation = format!("{}/{}", self.name, delivery.id);
             let (mut jobs, mut ids) = (Vec::new(), BTreeMap::new());
             for job in &delivery.jobs {
-                let name = name_of(&self.dir, &job.id, job.payload.get()).await;
+                let name = name_of(&self.dir, play_of(&self.queue), &job.id, job.payload.get()).await;
                 jobs.push(json!({ "job": name, "attempt": job.attempt, "payload": job.payload.get() }));
                 ids.insert(name, job.id.clone());
             }
-            // A handler is dropped at its timeout, not before: a little less tells that from a cancel.
-            let until = Instant::now() + Duration::from_millis(delivery.timeout_ms.saturating_sub(100));
             let mut ending = Ending { invocation: invocation.clone(), until, ended: false };
             let (sender, outcome) = oneshot::channel();
             self.waiting.lock().expect("nobody panics with it").insert(invocation.clone(), sender);

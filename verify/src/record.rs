@@ -1,7 +1,7 @@
 //! Writes down what is seen while a scenario is played, in order, on the harness's own clock.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kew_spec::history::{Event, What};
 use tokio::time::Instant;
@@ -15,11 +15,25 @@ pub(crate) struct Recorder {
     seen: Arc<Mutex<Vec<Event>>>,
 }
 
+/// How often both clocks are read, so that one reading is not interrupted in between.
+const READINGS: u32 = 20;
+
+/// The harness's own clock and the wall clock, and how long reading them took.
+fn both_clocks() -> (Duration, Instant, Duration) {
+    let before = Instant::now();
+    #[expect(clippy::disallowed_methods, reason = "adapters go on in real time alone")]
+    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("the wall clock is past 1970");
+    (before.elapsed(), before, epoch)
+}
+
 impl Recorder {
     pub(crate) fn new() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "adapters go on in real time alone")]
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("the wall clock is past 1970");
-        Self { began: Instant::now(), epoch_ms: epoch.as_millis() as u64, seen: Arc::default() }
+        let (began, epoch) = (0..READINGS)
+            .map(|_| both_clocks())
+            .min_by_key(|(spent, ..)| *spent)
+            .map(|(_, began, epoch)| (began, epoch))
+            .expect("there is a reading");
+        Self { began, epoch_ms: epoch.as_millis() as u64, seen: Arc::default() }
     }
 
     /// Milliseconds since the play began.
@@ -29,7 +43,7 @@ impl Recorder {
 
     /// The moment `ms` after the play began.
     pub(crate) fn moment(&self, ms: u64) -> Instant {
-        self.began + std::time::Duration::from_millis(ms)
+        self.began + Duration::from_millis(ms)
     }
 
     /// The wall clock when the play began, in milliseconds since the Unix epoch.
@@ -42,6 +56,21 @@ impl Recorder {
         let mut seen = self.lock();
         let at = self.now_ms(); // Under the lock, so that times never go back.
         seen.push(Event { at, what: what.into() });
+    }
+
+    /// The end that `mine` finds was not the handler's own: the system had stopped it before, `as_told`. Nothing that it
+    /// did as it ended (which `goes_with_it`, and stands just before) has come about.
+    pub(crate) fn stop_before(
+        &self,
+        mine: impl Fn(&What) -> bool,
+        goes_with_it: impl Fn(&What) -> bool,
+        as_told: impl Into<What>,
+    ) {
+        let mut seen = self.lock();
+        let Some(end) = seen.iter().rposition(|event| mine(&event.what)) else { return };
+        let effects = seen[..end].iter().rev().take_while(|event| goes_with_it(&event.what)).count();
+        let at = seen[end].at;
+        seen.splice(end - effects..end, [Event { at, what: as_told.into() }]);
     }
 
     /// All that was seen.

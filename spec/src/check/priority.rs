@@ -1,8 +1,9 @@
 //! Clauses of the family `priority`: whenever a slot is given, it goes to the queue whose longest waiting job has the
 //! highest effective priority, and within a queue to the jobs that wait longest.
 //!
-//! Judged at each grant by what the queue has said before that line, so only the clock's error is allowed for. Where the
-//! history cannot tell whether another queue may deliver (its limit or its batch is on the edge), it counts as not.
+//! Judged at each grant by what the queue has said before that line, so only the clock's error is allowed for; where that is
+//! inferred, what may be late as well. Where the history cannot tell whether another queue may deliver (its limit or its
+//! batch is on the edge), it counts as not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,7 +107,7 @@ impl Priority {
         let Some(line) = ledger.line(seen.named.queue) else {
             return;
         };
-        let error_ms = ledger.slack().clock_error_ms;
+        let error_ms = error_ms(ledger);
         let heads = line.jobs().take(granted.len() + HEADS_MAX);
         let heads = heads.take_while(|(due, _)| due + error_ms < newest.ready_clock);
         let left = heads.filter(|(_, job)| !granted.contains(job)).find_map(|(due, job)| {
@@ -145,7 +146,7 @@ impl Priority {
         policy: &'a Policy,
         clock: u64,
     ) -> Option<Contender<'a>> {
-        let surely = clock.saturating_sub(ledger.slack().clock_error_ms);
+        let surely = clock.saturating_sub(error_ms(ledger));
         if ledger.is_paused(queue) {
             return None;
         }
@@ -162,12 +163,19 @@ impl Priority {
     }
 }
 
+/// How far the clocks of this family may be off. Where the queue's word is inferred, what was said to it may have been under
+/// way as long as anything may be late, so that a job has become due later than it looks.
+fn error_ms(ledger: &Ledger) -> u64 {
+    let slack = ledger.slack();
+    slack.clock_error_ms + if ledger.header.inferred { slack.late_ms } else { 0 }
+}
+
 /// The longest waiting job of the grant, with the highest level that it may have by the clock's error.
 fn granted_head<'a>(seen: &Seen<'a>, it: &Granted, policy: &Policy) -> Option<Contender<'a>> {
     let ledger = seen.ledger;
     let lives = seen.jobs.iter().filter_map(|&job| Some((job, ledger.live(job)?)));
     let (job, live) = lives.min_by_key(|(_, live)| live.ready_clock)?;
-    let waited_ms = (it.clock + ledger.slack().clock_error_ms).saturating_sub(live.ready_clock);
+    let waited_ms = (it.clock + error_ms(ledger)).saturating_sub(live.ready_clock);
     let level = policy.priority.level_after(waited_ms);
     Some(Contender { queue: seen.named.queue, job, live, base: policy.priority, level })
 }

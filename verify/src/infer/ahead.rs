@@ -32,7 +32,8 @@ pub(super) struct Ahead {
     pub(super) failed: BTreeMap<String, Vec<usize>>,
     /// Jobs read in each dead letter queue.
     pub(super) dead: BTreeMap<String, Vec<usize>>,
-    pub(super) drained: Option<usize>,
+    /// Where the play drained, and whether nothing was left to do.
+    pub(super) drained: Option<(usize, bool)>,
     /// Which queues are under a pause when it drains.
     pub(super) paused_at_drain: BTreeSet<String>,
     pub(super) reads_dead: bool,
@@ -104,7 +105,7 @@ impl Ahead {
                         ahead.dead.entry(entry.job.clone()).or_default().push(index);
                     }
                 }
-                What::Drained(_) => ahead.drained = Some(index),
+                What::Drained(it) => ahead.drained = Some((index, it.ok)),
                 _ => {}
             }
         }

@@ -18,7 +18,7 @@ impl Inference<'_> {
     }
 
     /// A job is made for an entity: one that waited for it must have been granted before.
-    fn create(&mut self, index: usize, at: u64, it: &Enqueue, job: &str) {
+    pub(super) fn create(&mut self, index: usize, at: u64, it: &Enqueue, job: &str) {
         if let Some(key) = &it.key {
             self.grant_waiting(index, at, &it.queue, key);
         }

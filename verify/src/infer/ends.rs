@@ -1,6 +1,6 @@
 //! How attempts and jobs ended: by their handlers' word, and by what followed.
 
-use kew_spec::history::{AttemptOutcome, Finished, Row, Settled, StatusRead, Then};
+use kew_spec::history::{AttemptOutcome, Ended, Finished, Row, Settled, StatusRead, Then};
 use kew_spec::lifecycle::Status;
 use kew_spec::queues::Jitter;
 
@@ -15,8 +15,9 @@ impl Inference<'_> {
         for ended in &it.jobs {
             let one = Finished { jobs: vec![ended.clone()], ..it.clone() };
             let unheard = self.may_be_unheard(index, at, &ended.job);
-            match self.read_at_work(index, at, &ended.job).filter(|_| !unheard) {
-                Some(read) => self.untold.entry(read).or_default().push((index, at, one)),
+            let later = self.read_at_work(index, at, &ended.job).max(self.follow_up_after(index, at, ended));
+            match later.filter(|_| !unheard) {
+                Some(later) => self.untold.entry(later).or_default().push((index, at, one)),
                 None => self.settle_at(index, at, at, &one),
             }
         }
@@ -60,8 +61,14 @@ impl Inference<'_> {
             }
             let outcome =
                 if self.may_be_unheard(index, ended_at, &ended.job) { AttemptOutcome::Lost } else { ended.outcome };
-            let then = self.then(index, at, &ended.job, outcome);
-            self.settle_one(at, &ended.job, outcome, then, ended.error.clone());
+            let mut then = self.then(index, at, &ended.job, outcome);
+            let mut clock = self.clock(at);
+            if let Then::RetryAt(due) = then {
+                self.make_follow_ups(at, &ended.job);
+                clock = self.ended_by(index, clock, ended, due);
+                then = Then::RetryAt(due.min(self.retry_at(&ended.job, clock).unwrap_or(due)));
+            }
+            self.settle_one_by(at, clock, &ended.job, outcome, then, ended.error.clone());
         }
     }
 
@@ -83,8 +90,37 @@ impl Inference<'_> {
         );
     }
 
+    /// When on the queue's clock an attempt ended that was heard of at `clock`, after which the next is due at `due`. That the
+    /// system has stopped a handler may be under way for long: if the next one starts before it would be due, it had been
+    /// stopped when its time was over.
+    fn ended_by(&self, index: usize, clock: u64, ended: &Ended, due: u64) -> u64 {
+        let start = Ahead::next(self.ahead.starts.get(&ended.job), index);
+        let is_early = start.is_some_and(|start| self.clock(self.events[start].at) < due);
+        let lease_until = self.jobs[&ended.job].attempts.last().map_or(clock, |last| last.lease_until);
+        let may_be = ended.outcome == AttemptOutcome::TimedOut && clock <= lease_until + self.known.late_ms;
+        if is_early && may_be { clock.min(lease_until) } else { clock }
+    }
+
+    /// When the next attempt of `id` is due, if the last one ended at `clock`.
+    fn retry_at(&self, id: &str, clock: u64) -> Option<u64> {
+        let job = self.jobs.get(id)?;
+        self.policy(&job.queue)?.retry_at(job.attempts.len() as u32, clock, Jitter::NONE)
+    }
+
     pub(super) fn settle_one(&mut self, at: u64, id: &str, outcome: AttemptOutcome, then: Then, error: Option<String>) {
-        let clock = self.clock(at);
+        self.settle_one_by(at, self.clock(at), id, outcome, then, error);
+    }
+
+    /// The same for an attempt that ended at `clock`, which is heard of at `at`.
+    fn settle_one_by(
+        &mut self,
+        at: u64,
+        clock: u64,
+        id: &str,
+        outcome: AttemptOutcome,
+        then: Then,
+        error: Option<String>,
+    ) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let attempt = job.attempts.len() as u32;
         if let Some(last) = job.attempts.last_mut() {
@@ -118,9 +154,8 @@ impl Inference<'_> {
         if outcome == AttemptOutcome::Completed {
             return Then::Completed;
         }
-        let (clock, job) = (self.clock(at), &self.jobs[id]);
-        let attempt = job.attempts.len() as u32;
-        let due = self.policy(&job.queue).and_then(|policy| policy.retry_at(attempt, clock, Jitter::NONE));
+        let job = &self.jobs[id];
+        let due = self.retry_at(id, self.clock(at));
         match (self.comes_again(index, id), due) {
             (Again::PutBack, _) => return self.end_of(&job.queue, true),
             (Again::Starts, Some(due)) => return Then::RetryAt(due),
@@ -132,6 +167,7 @@ impl Inference<'_> {
         match due {
             // It may have been given to a worker that did not live to tell: `deliver_unseen` finds that.
             Some(due) if waits || self.ahead.strikes.iter().any(|(struck, _)| at < *struck) => Then::RetryAt(due),
+            Some(due) if self.is_left_undone(index, id, due) => Then::RetryAt(due),
             _ => self.end_of(&job.queue, self.is_kept(index, id)),
         }
     }
@@ -141,6 +177,16 @@ impl Inference<'_> {
         !self.ahead.reads_dead || Ahead::next(self.ahead.dead.get(id), index).is_some()
     }
 
+    /// Whether the play ended with work left, and `id` may be of it: it is not found to be given up after `index`, and it
+    /// is read not to have ended, or was due no sooner than at the end.
+    fn is_left_undone(&self, index: usize, id: &str, due: u64) -> bool {
+        let Some((drained, false)) = self.ahead.drained else { return false };
+        let found = [self.ahead.failed.get(id), self.ahead.dead.get(id)];
+        let is_found = found.into_iter().any(|places| Ahead::next(places, index).is_some());
+        let end = self.clock(self.events[drained].at);
+        !is_found && (self.is_read_open_at_last(id) || end <= due + self.known.late_ms)
+    }
+
     /// The play has drained: what is still open was lost and given up.
     pub(super) fn give_up(&mut self, index: usize, at: u64) {
         let open: Vec<_> = self
@@ -148,6 +194,7 @@ impl Inference<'_> {
             .iter()
             .filter(|(_, job)| job.over.is_none() && job.attempts.last().is_some_and(|last| !last.ended))
             .filter(|(_, job)| !self.ahead.paused_at_drain.contains(&job.queue))
+            .filter(|(id, job)| !self.is_left_undone(index, id, job.attempts.last().map_or(0, |last| last.lease_until)))
             .map(|(id, job)| (id.clone(), self.end_of(&job.queue, self.is_kept(index, id))))
             .collect();
         for (id, then) in open {

@@ -3,14 +3,19 @@
 //!
 //! Where nothing is promised from that moment on but that the job goes before younger ones, it is made as late as may be:
 //! with the answer, or the start. Of one queue's jobs those that start first are made first, if they may have been.
-//! Batches wait from that moment on, so there it is the question's.
+//! Batches wait from that moment on, so there it is the question's. On a schedule it is as late as may be before the tick that
+//! takes the job.
 
 use std::collections::BTreeMap;
 
 use kew_spec::history::{Enqueue, Event, How, Told, What};
+use kew_spec::queues::Schedule;
 
 use super::Inference;
 use super::ahead::Ahead;
+
+/// How much the harness's clock and the queue's may differ over when a tick is.
+const TICK_ERROR_MS: u64 = 25;
 
 /// An enqueue that made a job.
 struct Made<'a> {
@@ -38,12 +43,17 @@ impl Inference<'_> {
         }
         let mut by_event: BTreeMap<usize, Vec<Enqueue>> = BTreeMap::new();
         for (queue, mut all) in of_queue {
-            let early = self.policy(queue).is_none_or(|policy| policy.batch.is_some() || policy.schedule.is_some());
+            let policy = self.policy(queue);
+            let early = policy.is_none_or(|policy| policy.batch.is_some() || policy.schedule.is_some());
             all.sort_by_key(|made| made.start);
             let mut before = usize::MAX;
             for made in all.iter().rev() {
                 before = before.min(made.latest);
-                let place = if early { made.asked + 1 } else { before.max(made.asked + 1) };
+                let place = match policy.and_then(|policy| policy.schedule.as_ref()) {
+                    Some(schedule) => self.before_tick(made, schedule),
+                    None if early => made.asked + 1,
+                    None => before.max(made.asked + 1),
+                };
                 if place < made.latest || early {
                     by_event.entry(place).or_default().push(made.it.clone());
                 }
@@ -79,12 +89,7 @@ impl Inference<'_> {
         let answered = reply.filter(|(_, told, _)| *told == Told::Ok).map_or(start, |(index, ..)| *index);
         let latest = answered.min(start);
         let coalesces = entity && !self.is_alone(asked, latest, it);
-        (made && !coalesces && !self.waits_for_later_tick(asked, latest, start, it)).then_some(Made {
-            it,
-            asked,
-            latest,
-            start,
-        })
+        (made && !coalesces).then_some(Made { it, asked, latest, start })
     }
 
     /// Whether `it` is the only enqueue of its entity that is asked for before `latest`: then it makes a job for certain.
@@ -96,14 +101,12 @@ impl Inference<'_> {
         !self.events[..latest].iter().enumerate().any(|(index, event)| same(index, event))
     }
 
-    /// Whether a tick lies between an enqueue and its answer, and the job is not taken at that tick: then it was made
-    /// after it, with the answer as far as anybody can tell.
-    fn waits_for_later_tick(&self, asked: usize, latest: usize, start: usize, it: &Enqueue) -> bool {
-        let Some(policy) = self.policy(&it.queue).filter(|policy| policy.schedule.is_some()) else { return false };
-        let clock = |index: usize| self.events.get(index).map(|event| self.clock(event.at));
-        let ready = |index: usize| clock(index).map(|clock| policy.first_ready_at(clock));
-        let (early, late) = (ready(asked), ready(latest));
-        early != late && clock(start).is_none_or(|start| late.is_some_and(|late| late <= start))
+    /// The last place where a job may have been made that is taken at the tick before its start.
+    fn before_tick(&self, made: &Made<'_>, schedule: &Schedule) -> usize {
+        let start = self.events.get(made.start).map(|event| self.clock(event.at) + TICK_ERROR_MS);
+        let tick = start.map_or(u64::MAX, |start| schedule.tick_at(start));
+        let waits = |place: &usize| self.clock(self.events[place - 1].at) < tick;
+        (made.asked + 1..=made.latest.min(self.events.len())).rev().find(waits).unwrap_or(made.asked + 1)
     }
 }
 

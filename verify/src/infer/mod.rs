@@ -10,6 +10,7 @@ mod batches;
 mod by_hand;
 mod clients;
 mod ends;
+mod follow_ups;
 mod late;
 mod made;
 mod order;
@@ -50,6 +51,7 @@ pub(crate) fn infer(events: &[Event], known: &Known<'_>) -> Vec<Event> {
         asked: BTreeMap::new(),
         granted_ahead: BTreeSet::new(),
         untold: BTreeMap::new(),
+        put_off: BTreeMap::new(),
         made: BTreeMap::new(),
         out: Vec::new(),
     };
@@ -58,6 +60,7 @@ pub(crate) fn infer(events: &[Event], known: &Known<'_>) -> Vec<Event> {
         inference.make(index, event.at);
         inference.see(index, event);
         inference.settle_untold(index, event.at);
+        inference.deliver_put_off(index, event.at);
     }
     inference.out
 }
@@ -110,6 +113,8 @@ struct Inference<'a> {
     granted_ahead: BTreeSet<String>,
     /// Ends of handlers that the queue hears of after a later event: where and when they ended, by that event.
     untold: BTreeMap<usize, Vec<(usize, u64, Finished)>>,
+    /// Jobs that were given to somebody who did not live to tell, by the event after which they were.
+    put_off: BTreeMap<usize, Vec<(String, String)>>,
     /// Jobs that are made before their answers are heard, by the event before which they are.
     made: BTreeMap<usize, Vec<Enqueue>>,
     /// Questions without an answer yet.
@@ -153,19 +158,21 @@ impl Inference<'_> {
                 self.say(event.clone());
                 if !it.up {
                     self.lose(index, at, std::slice::from_ref(&it.processor), u64::MAX);
-                    self.deliver_unseen(index, at, &it.processor);
                 }
+                // A processor that comes up again was gone until now, for a queue that did not notice.
+                self.deliver_unseen(index, at, &it.processor);
             }
             What::Fault(it) => {
                 self.say(event.clone());
                 if it.active {
                     let heals_at = self.ahead.heals.get(&it.fault).copied().unwrap_or(u64::MAX);
                     self.lose(index, at, &it.on, heals_at);
-                    // Whoever holds jobs that nobody lived to tell of: a worker, as far as it matters here.
-                    let holder = it.on.iter().find(|host| host.starts_with("processor-"));
-                    let holder = holder.map_or("processor-1", String::as_str).to_owned();
-                    self.deliver_unseen(index, at, &holder);
                 }
+                // Whoever holds jobs that nobody lived to tell of: a worker, as far as it matters here. What strikes is
+                // written down before it does, so at its end there may be more of them.
+                let holder = it.on.iter().find(|host| host.starts_with("processor-"));
+                let holder = holder.map_or("processor-1", String::as_str).to_owned();
+                self.deliver_unseen(index, at, &holder);
             }
             What::Reply(it) => {
                 self.say(event.clone());

@@ -10,13 +10,31 @@ impl Inference<'_> {
     /// Whether somebody asked after `at` how `id` stands, heard the answer between the events `index` and `until`, and was
     /// told that the job still waits: its next delivery cannot have begun at `at`.
     pub(super) fn is_read_waiting(&self, index: usize, at: u64, until: usize, id: &str) -> bool {
-        let Some(job) = self.jobs.get(id) else { return false };
-        let had = job.attempts.len() as u32;
-        let between = self.ahead.reads.get(id).into_iter().flatten().filter(|read| (index..until).contains(*read));
-        between.into_iter().any(|read| match &self.events[*read].what {
+        self.last_read_waiting(index, at, until, id).is_some()
+    }
+
+    /// The last such read.
+    pub(super) fn last_read_waiting(&self, index: usize, at: u64, until: usize, id: &str) -> Option<usize> {
+        let had = self.jobs.get(id)?.attempts.len() as u32;
+        let between = self.ahead.reads.get(id)?.iter().copied().filter(|read| (index..until).contains(read));
+        let mut between = between.rev();
+        between.find(|read| match &self.events[*read].what {
             What::StatusRead(it) => at < it.asked_at && it.row.as_ref().is_some_and(|row| waits(row, had)),
             _ => false,
         })
+    }
+
+    /// Whether `id` is read not to have ended once the play is over.
+    pub(super) fn is_read_open_at_last(&self, id: &str) -> bool {
+        let last = self.ahead.reads.get(id).and_then(|reads| reads.last()).map(|read| &self.events[*read]);
+        let drained_at = self.ahead.drained.map(|(index, _)| self.events[index].at);
+        match last.map(|event| &event.what) {
+            Some(What::StatusRead(it)) => {
+                drained_at.is_some_and(|drained| drained <= it.asked_at)
+                    && it.row.as_ref().is_some_and(|row| !row.is_final)
+            }
+            _ => false,
+        }
     }
 
     /// The last read of `id` that shows the attempt still at work whose handler was heard to end at `index`. Something had
@@ -26,7 +44,8 @@ impl Inference<'_> {
         let until = Ahead::next(self.ahead.starts.get(id), index).unwrap_or(self.events.len());
         let at_work = |read: &usize| match &self.events[*read].what {
             What::StatusRead(it) => {
-                let struck = self.ahead.strikes.iter().any(|(struck, _)| *struck <= it.asked_at);
+                let heard_at = self.events[*read].at;
+                let struck = self.ahead.strikes.iter().any(|(struck, _)| *struck <= heard_at);
                 let row = it.row.as_ref().filter(|row| row.status == Status::Processing && begun(row) == had);
                 at < it.asked_at && struck && row.is_some()
             }

@@ -2,10 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use kew_spec::history::{AttemptOutcome, Given, Started};
+use kew_spec::history::{AttemptOutcome, Given, Started, What};
 
 use super::ahead::Ahead;
 use super::{Attempt, Inference, Job};
+
+/// When a delivery was given that nobody lived to tell of.
+enum When {
+    Now,
+    /// After this event.
+    After(usize),
+    /// Something that strikes later tells.
+    Later,
+}
 
 impl Inference<'_> {
     /// Something has struck `hosts` until `heals_at`. What they held is lost if it is delivered again and its handler was
@@ -38,25 +47,101 @@ impl Inference<'_> {
         }
     }
 
-    /// A processor has died. It may have been given jobs without living to tell: a job that waits counts as such if the
-    /// number that its next handler is told shows one delivery more than was seen, or if it is given up with fewer than
-    /// its attempts.
+    /// A processor has died. It may have been given jobs without living to tell.
     pub(super) fn deliver_unseen(&mut self, index: usize, at: u64, processor: &str) {
-        let unseen = |id: &String, job: &Job| {
-            let had = job.attempts.len() as u32;
-            let start = Ahead::next(self.ahead.starts.get(id), index);
-            let told = start.and_then(|start| self.ahead.told.get(&(start, id.clone())).copied());
-            let later = self.ahead.starts.get(id).map_or(0, |all| all.iter().filter(|start| index < **start).count());
-            let max = self.policy(&job.queue).and_then(|policy| policy.attempts.max());
-            let never_done = !self.ahead.completed.contains(id) && !self.ahead.cancels.contains_key(id);
-            let short = never_done && max.is_some_and(|max| had + (later as u32) < max);
-            // A read that shows it waiting afterwards, well before it starts: it was given to somebody who dies later.
-            let waits_on = self.is_read_waiting(index, at, start.unwrap_or(self.events.len()), id);
-            !waits_on && told.map_or(short, |told| had + 1 < told)
+        self.make_unseen(index, at);
+        let waiting = self.jobs.iter().filter(|(_, job)| job.waits());
+        let unseen = waiting.filter(|(id, job)| self.is_unseen(index, id, &job.queue, job.attempts.len() as u32));
+        let mut now = Vec::new();
+        for id in unseen.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+            match self.when_unseen(index, at, &id) {
+                When::Now => now.push(id),
+                When::After(event) => self.put_off.entry(event).or_default().push((processor.to_owned(), id)),
+                When::Later => {}
+            }
+        }
+        self.deliver_all_unseen(index, at, processor, &now);
+    }
+
+    /// When `id` was delivered unseen, since something struck at `index`.
+    fn when_unseen(&self, index: usize, at: u64, id: &str) -> When {
+        let start = Ahead::next(self.ahead.starts.get(id), index).unwrap_or(self.events.len());
+        let until = start.min(self.put_back_after(index, id).unwrap_or(start));
+        // A read that shows it waiting afterwards: it was given to somebody who dies later, or who was dead already.
+        if let Some(read) = self.last_read_waiting(index, at, until, id) {
+            let by_another = self.is_struck_between(read, start) || self.told(index, id).is_none();
+            return if by_another { When::Later } else { When::After(read) };
+        }
+        // What strikes is written down before it does: a job that is not due yet was given then.
+        let due = self.jobs.get(id).map_or(0, |job| job.due_clock);
+        if due <= self.clock(at) {
+            return When::Now;
+        }
+        let is_due = |place: &usize| due <= self.clock(self.events[*place].at);
+        (index + 1..until).find(is_due).map_or(When::Now, When::After)
+    }
+
+    /// Gives what was put off until after the event `index`.
+    pub(super) fn deliver_put_off(&mut self, index: usize, at: u64) {
+        for (processor, id) in self.put_off.remove(&index).unwrap_or_default() {
+            let Some(job) = self.jobs.get(&id).filter(|job| job.waits()) else { continue };
+            if self.is_unseen(index, &id, &job.queue, job.attempts.len() as u32) {
+                self.deliver_all_unseen(index, at, &processor, &[id]);
+            }
+        }
+    }
+
+    /// Makes jobs whose answers are still to be heard, if a handler's number or their end shows that they had been given to
+    /// somebody before.
+    fn make_unseen(&mut self, index: usize, at: u64) {
+        let made = |(op, asked): (&u64, &What)| {
+            let What::Enqueue(it) = asked else { return None };
+            let id = self.known.names.get(op)?;
+            let shows = self.told(index, id).is_some() || self.put_back_after(index, id).is_some();
+            let is_new = !self.jobs.contains_key(id) && self.makes_its_own(*op);
+            let unseen = is_new && shows && self.is_unseen(index, id, &it.queue, 0);
+            unseen.then(|| (it.clone(), id.clone()))
         };
-        let jobs = self.jobs.iter().filter(|(id, job)| job.waits() && unseen(id, job));
+        for (it, id) in self.asked.iter().filter_map(made).collect::<Vec<_>>() {
+            self.create(index, at, &it, &id);
+        }
+    }
+
+    /// Whether a job of `queue` that waits after `had` deliveries was delivered once more, unseen: the number that its next
+    /// handler is told shows it, or it is given up with fewer than its attempts.
+    fn is_unseen(&self, index: usize, id: &str, queue: &str, had: u32) -> bool {
+        if let Some(told) = self.told(index, id) {
+            return had + 1 < told;
+        }
+        let put_back = self.put_back_after(index, id);
+        let until = put_back.unwrap_or(self.events.len());
+        let later = self.ahead.starts.get(id).into_iter().flatten().filter(|start| (index + 1..until).contains(*start));
+        let max = self.policy(queue).and_then(|policy| policy.attempts.max());
+        let never_done = !self.ahead.completed.contains(id) && !self.ahead.cancels.contains_key(id);
+        (put_back.is_some() || never_done) && max.is_some_and(|max| had + (later.count() as u32) < max)
+    }
+
+    /// What the next handler of `id` is told of the attempt that it is, unless the job is put back before.
+    fn told(&self, index: usize, id: &str) -> Option<u32> {
+        let start = Ahead::next(self.ahead.starts.get(id), index)?;
+        let put_back = self.put_back_after(index, id).is_some_and(|put_back| put_back < start);
+        self.ahead.told.get(&(start, id.to_owned())).copied().filter(|_| !put_back)
+    }
+
+    /// Where after `index` somebody puts `id` back, which was dead by then.
+    fn put_back_after(&self, index: usize, id: &str) -> Option<usize> {
+        self.ahead.redrives.get(id)?.iter().map(|it| it.asked).find(|asked| index < *asked)
+    }
+
+    fn is_struck_between(&self, from: usize, until: usize) -> bool {
+        let at = |index: usize| self.events.get(index).map_or(u64::MAX, |event| event.at);
+        self.ahead.strikes.iter().any(|(struck, _)| (at(from)..=at(until)).contains(struck))
+    }
+
+    fn deliver_all_unseen(&mut self, index: usize, at: u64, processor: &str, ids: &[String]) {
         let mut of_queue: BTreeMap<String, Vec<Given>> = BTreeMap::new();
-        for (id, job) in jobs {
+        for id in ids {
+            let Some(job) = self.jobs.get(id) else { continue };
             let given = Given { job: id.clone(), attempt: 0, told: None, payload: String::new() };
             of_queue.entry(job.queue.clone()).or_default().push(given);
         }

@@ -43,12 +43,51 @@ pub(super) async fn drain(stage: &Arc<Stage>, watching: tokio::task::JoinHandle<
             until = (tokio::time::Instant::now() + bound).min(at_last);
         }
     }
+    if ok {
+        wait_to_be_told(stage, tokio::time::Instant::now() + bound).await?;
+    }
     tokio::time::sleep(Duration::from_millis(quiet_ms(stage))).await;
     watching.abort();
     stage.recorder.see(Drained { ok, bound_ms });
     read_dead_letters(stage).await?;
     read_statuses(stage).await?;
     stage.fleet.wrong().map_or(Ok(()), Err)
+}
+
+/// Waits until the system tells of every job that it has ended, if it tells: on a busy machine what handlers said last may
+/// be under way for long.
+async fn wait_to_be_told(stage: &Stage, until: tokio::time::Instant) -> Result<(), Error> {
+    if !stage.about.capabilities.status.is_there() {
+        return Ok(());
+    }
+    let mut open: Vec<_> = stage.lock().jobs.iter().map(|(job, it)| (job.clone(), it.clone())).collect();
+    open.retain(|(_, it)| it.acknowledged && is_to_end(stage, it));
+    while let Some((job, progress)) = open.last() {
+        let which = Which { queue: stage.outside(&progress.queue), job: stage.outside(job) };
+        let told = stage.fleet.client().ask(Ask::Status(which)).await?;
+        // What is no answer to this is judged at the read that counts.
+        let goes_on = match told {
+            Answer::Ok(value) => serde_json::from_value::<Standing>(value)
+                .is_ok_and(|standing| standing.status.is_some() && !standing.is_final),
+            Answer::Refused(_) => false,
+            Answer::Unknown(_) => true,
+        };
+        if !goes_on {
+            open.pop();
+        } else if tokio::time::Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        } else {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing keeps a job from its end: no pause, and no failures for ever.
+fn is_to_end(stage: &Stage, it: &Progress) -> bool {
+    let held = stage.lock().held.contains(&it.queue);
+    let limited = stage.fitted.policies.get(&it.queue).is_some_and(|policy| policy.attempts.max().is_some());
+    !held && (it.completed || it.cancelled || limited)
 }
 
 /// How many deliveries have begun.

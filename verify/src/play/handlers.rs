@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kew_spec::history::{AttemptOutcome, Ended, Finished, Given, Started, Stored};
+use kew_spec::history::{AttemptOutcome, Ended, Finished, Given, Started, Stored, What};
 use kew_spec::scenario::{Act, Behaviour, PlannedJob};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Running, Stage, processor};
+use super::{Running, Seen, Stage, processor};
 use crate::fit::AWAY_MS;
 use crate::fleet::Heard;
 use crate::protocol::{Ask, Delivered, Ending, Event, JobResult, Why};
@@ -139,6 +139,7 @@ fn end(stage: &Stage, delivery: &str, queue: &str, parts: &[Part]) -> bool {
         });
     }
     stage.recorder.see(finished(running.worker, delivery, parts));
+    known.answered.insert(delivery.to_owned(), running);
     true
 }
 
@@ -155,19 +156,37 @@ fn finished(worker: usize, delivery: &str, parts: &[Part]) -> Finished {
 /// The system has ended a handler.
 fn stopped(stage: &Stage, delivery: &str, why: Why) {
     let mut known = stage.lock();
-    let Some(running) = known.open.remove(delivery) else { return };
-    known.stopped.insert(delivery.to_owned(), running.worker);
-    drop(known);
+    if let Some(running) = known.open.remove(delivery) {
+        known.stopped.insert(delivery.to_owned(), running.worker);
+        drop(known);
+        stage.recorder.see(ended_by_the_system(&running, delivery, why));
+    } else if let Some(running) = known.answered.remove(delivery) {
+        take_for_stopped(stage, &mut known, delivery, &running, why);
+    }
+}
+
+/// The word of a handler crossed the news that it had been stopped: it reached nobody, so it comes late.
+fn take_for_stopped(stage: &Stage, known: &mut Seen, delivery: &str, running: &Running, why: Why) {
+    for (job, attempt) in &running.jobs {
+        let again = known.open.values().flat_map(|it| &it.jobs).any(|(other, _)| other == job);
+        let progress = known.jobs.entry(job.clone()).or_default();
+        // A later delivery may have completed it.
+        progress.completed &= *attempt < progress.deliveries && !again;
+    }
+    let its_end = |what: &What| matches!(what, What::Finished(it) if it.delivery.as_deref() == Some(delivery));
+    let is_of_it = |job: &String| running.jobs.iter().any(|(of_it, _)| of_it == job);
+    let its_effect = |what: &What| matches!(what, What::Stored(it) if it.jobs.iter().all(is_of_it));
+    stage.recorder.stop_before(its_end, its_effect, ended_by_the_system(running, delivery, why));
+}
+
+fn ended_by_the_system(running: &Running, delivery: &str, why: Why) -> Finished {
     let outcome = match why {
         Why::Timeout => AttemptOutcome::TimedOut,
         Why::Cancelled => AttemptOutcome::Cancelled,
     };
-    let jobs = running.jobs.into_iter().map(|(job, attempt)| Ended { job, attempt, outcome, error: None });
-    stage.recorder.see(Finished {
-        processor: processor(running.worker),
-        delivery: Some(delivery.to_owned()),
-        jobs: jobs.collect(),
-    });
+    let jobs = running.jobs.iter();
+    let jobs = jobs.map(|(job, attempt)| Ended { job: job.clone(), attempt: *attempt, outcome, error: None });
+    Finished { processor: processor(running.worker), delivery: Some(delivery.to_owned()), jobs: jobs.collect() }
 }
 
 /// A worker dies with all that runs on it, and comes back.

@@ -61,6 +61,8 @@ struct Seen {
     open: BTreeMap<String, Running>,
     /// Deliveries that the system has stopped, and whose handler goes on, on which worker.
     stopped: BTreeMap<String, usize>,
+    /// Deliveries whose handlers have ended by their own word.
+    answered: BTreeMap<String, Running>,
     /// Workers that stand still.
     paused: BTreeSet<usize>,
     /// Queues under a pause.
