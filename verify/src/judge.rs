@@ -20,6 +20,8 @@ pub struct Judged {
     pub events: Vec<Event>,
     /// What the checkers say.
     pub verdict: Verdict,
+    /// Whether the machine stood still meanwhile.
+    pub stalled: bool,
 }
 
 /// Judges what was seen. `late_ms` is what this machine and this system may take on top of any bound.
@@ -52,5 +54,5 @@ pub(crate) fn judge(played: &Played, about: &About, scenario: &str, late_ms: u64
     for (line, event) in (2..).zip(&events) {
         checker.see(line, event);
     }
-    Judged { verdict: checker.finish(), header, events }
+    Judged { verdict: checker.finish(), header, events, stalled: played.stalled }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::stalls::Stalls;
+
 /// How long a probe sleeps.
 const PROBE: Duration = Duration::from_millis(5);
 
@@ -18,13 +20,14 @@ pub(crate) struct Lag {
 
 impl Lag {
     /// Begins to measure.
-    pub(crate) fn begin() -> Self {
+    pub(crate) fn begin(stalls: Stalls) -> Self {
         let (worst_us, samples) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
         let (worst, kept) = (Arc::clone(&worst_us), Arc::clone(&samples));
         let task = tokio::spawn(async move {
             loop {
                 let began = Instant::now();
                 tokio::time::sleep(PROBE).await;
+                stalls.note(began, PROBE);
                 let late_us = began.elapsed().saturating_sub(PROBE).as_micros() as u64;
                 worst.fetch_max(late_us, Ordering::Relaxed);
                 kept.lock().expect("nobody panics with it").push(late_us.min(u64::from(u32::MAX)) as u32);

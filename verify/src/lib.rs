@@ -15,6 +15,7 @@ pub mod protocol;
 pub mod result;
 pub mod scenarios;
 pub mod smoke;
+mod stalls;
 pub mod target;
 
 mod bound;

@@ -13,6 +13,7 @@ use crate::fleet::Fleet;
 use crate::lag::Lag;
 use crate::link::Error;
 use crate::protocol::{About, Ask, Ending, Event, Job, JobResult};
+use crate::stalls::Stalls;
 
 /// How far apart the probes are.
 const EVERY: Duration = Duration::from_millis(300);
@@ -31,7 +32,7 @@ pub(crate) struct Probe {
 
 impl Probe {
     /// Begins to probe a queue of its own.
-    pub(crate) async fn begin(fleet: Arc<Fleet>, about: &About) -> Result<Self, Error> {
+    pub(crate) async fn begin(fleet: Arc<Fleet>, about: &About, stalls: Stalls) -> Result<Self, Error> {
         let queue = format!("k{}probe", std::process::id() % 100_000);
         let (sender, mut heard) = unbounded_channel();
         fleet.route(&queue, sender);
@@ -50,7 +51,7 @@ impl Probe {
             Ask::Configure { queue: queue.clone(), policy: Box::new(policy), slots: 1, beside: vec![queue.clone()] };
         fleet.configure(ask, 1).await?;
         let worst_ms = Arc::new(AtomicU64::new(0));
-        let worst = Arc::clone(&worst_ms);
+        let (worst, due) = (Arc::clone(&worst_ms), Duration::from_millis(about.quantum_ms));
         let task = tokio::spawn(async move {
             for number in 0.. {
                 let began = Instant::now();
@@ -78,6 +79,7 @@ impl Probe {
                     };
                     fleet.tell(heard.worker, Ask::Outcome { invocation, jobs: jobs.into_iter().map(done).collect() });
                 }
+                stalls.note(began, due);
                 worst.fetch_max(began.elapsed().as_millis() as u64, Ordering::Relaxed);
                 tokio::time::sleep(EVERY).await;
             }

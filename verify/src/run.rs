@@ -1,7 +1,7 @@
 //! A whole verification: every scenario that fits is played, side by side, and judged; what broke a clause is played again
 //! to see how often it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::probe::Probe;
 use crate::protocol::About;
 use crate::result::{Cell, ClauseResult, Rate, Shown, Skipped, VERSION, Verification};
 use crate::scenarios;
+use crate::stalls::Stalls;
 
 /// How many plays without strikes go on side by side on the shared processes.
 const CALM_AT_ONCE: usize = 12;
@@ -103,13 +104,15 @@ pub(crate) async fn verify(
     tell: &(dyn Fn(Progress) + Sync),
 ) -> Result<Verified, Error> {
     let began = Instant::now();
-    let lag = Lag::begin();
+    let stalls = Stalls::default();
+    let lag = Lag::begin(stalls.clone());
     let (fleet, about) = Fleet::start(system, WORKERS, false).await?;
     let (fleet, about) = (Arc::new(fleet), Arc::new(about));
     let (parts, skipped) = parts(system, &about, options);
     tell(Progress::Begun { system: about.title(), plays: parts.len() });
-    let probe = Probe::begin(Arc::clone(&fleet), &about).await?;
-    let stage = Hall { system: system.clone(), about: Arc::clone(&about), fleet: Some(fleet), turn: Mutex::new(0) };
+    let probe = Probe::begin(Arc::clone(&fleet), &about, stalls.clone()).await?;
+    let (system, about_it) = (system.clone(), Arc::clone(&about));
+    let stage = Hall { system, about: about_it, fleet: Some(fleet), turn: Mutex::new(0), stalls };
     let stage = Arc::new(stage);
     let played = all(&stage, &parts, tell).await?;
     let late_ms = probe.late_ms(&about, &lag);
@@ -122,7 +125,9 @@ pub(crate) async fn verify(
     if LAG_MS_MAX < lag.p999_ms() {
         excuse(&mut clauses);
     }
-    repeat(&stage, &parts, &mut clauses, late_ms, options).await?;
+    let calmly = broken_calmly(&plays);
+    let calmly = repeat(&stage, &parts, &mut clauses, late_ms, options, calmly).await?;
+    put_down_to_the_machine(&mut clauses, &calmly);
     probe.end();
     Hall::end(stage).await;
     let result = Verification {
@@ -147,10 +152,17 @@ struct Hall {
     about: Arc<About>,
     fleet: Option<Arc<Fleet>>,
     turn: Mutex<u32>,
+    stalls: Stalls,
 }
 
 impl Hall {
     async fn play(&self, fitted: &Fitted) -> Result<Played, Error> {
+        let began = Instant::now();
+        let played = self.play_somewhere(fitted).await?;
+        Ok(Played { stalled: self.stalls.since(began), ..played })
+    }
+
+    async fn play_somewhere(&self, fitted: &Fitted) -> Result<Played, Error> {
         let turn = {
             let mut turn = self.turn.lock().expect("nobody panics with it");
             *turn += 1;
@@ -287,12 +299,27 @@ fn sum(clause: &clause::Clause, about: &About, plays: &BTreeMap<String, Judged>,
     it
 }
 
-/// What was late in fewer than half of the plays is put down to the machine.
-fn put_down_to_the_machine(clauses: &mut [ClauseResult]) {
+/// The clauses that were broken in a play in which the machine never stood still.
+fn broken_calmly(plays: &BTreeMap<String, Judged>) -> BTreeSet<String> {
+    plays.values().filter(|play| !play.stalled).flat_map(broken_by).collect()
+}
+
+fn broken_by(play: &Judged) -> impl Iterator<Item = String> + '_ {
+    CLAUSES.iter().map(|clause| clause.id).filter(|id| is_broken(play, id)).map(str::to_owned)
+}
+
+fn is_broken(play: &Judged, clause: &str) -> bool {
+    play.verdict.get(clause).is_some_and(|entry| entry.state == State::Broken)
+}
+
+/// What broke in fewer than half of the plays is put down to the machine, if it is about being late, or if the machine stood
+/// still in each of those: what came first is not known then.
+fn put_down_to_the_machine(clauses: &mut [ClauseResult], calmly: &BTreeSet<String>) {
     for it in clauses.iter_mut().filter(|it| it.cell == Cell::Broken) {
         let rate = it.shown.as_ref().map(|shown| shown.rate).unwrap_or_default();
         let timing = clause::find(&it.clause).is_some_and(|clause| clause.level == Level::Timing);
-        if timing && 1 < rate.plays && 2 * rate.broken < rate.plays {
+        let doubtful = timing || !calmly.contains(&it.clause);
+        if doubtful && 1 < rate.plays && 2 * rate.broken < rate.plays {
             it.cell = Cell::Inconclusive;
         }
     }
@@ -307,14 +334,15 @@ fn excuse(clauses: &mut [ClauseResult]) {
     }
 }
 
-/// Plays what broke clauses again, to see how often it does.
+/// Plays what broke clauses again, to see how often it does. Returns the clauses that were broken `calmly`, now or before.
 async fn repeat(
     hall: &Arc<Hall>,
     parts: &[Part],
     clauses: &mut [ClauseResult],
     late_ms: u64,
     options: &Options,
-) -> Result<(), Error> {
+    mut calmly: BTreeSet<String>,
+) -> Result<BTreeSet<String>, Error> {
     let mut wanted: Vec<_> = clauses.iter().filter_map(|it| it.shown.as_ref()).map(|it| it.scenario.clone()).collect();
     wanted.sort();
     wanted.dedup();
@@ -336,10 +364,11 @@ async fn repeat(
         for it in clauses.iter_mut() {
             let Some(shown) = it.shown.as_mut().filter(|shown| shown.scenario == name) else { continue };
             shown.rate.plays += 1;
-            let broken = judged.verdict.get(&it.clause).is_some_and(|entry| entry.state == State::Broken);
-            shown.rate.broken += u32::from(broken);
+            shown.rate.broken += u32::from(is_broken(&judged, &it.clause));
+        }
+        if !judged.stalled {
+            calmly.extend(broken_by(&judged));
         }
     }
-    put_down_to_the_machine(clauses);
-    Ok(())
+    Ok(calmly)
 }

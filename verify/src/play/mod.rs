@@ -33,6 +33,8 @@ pub(crate) struct Played {
     pub(crate) names: BTreeMap<u64, String>,
     /// The wall clock at the play's time 0.
     pub(crate) epoch_ms: u64,
+    /// Whether the machine stood still meanwhile.
+    pub(crate) stalled: bool,
 }
 
 /// What the parts of a play share.
@@ -143,6 +145,7 @@ pub(crate) async fn play(
         events: stage.recorder.events(),
         names,
         epoch_ms: stage.recorder.epoch_ms(),
+        stalled: false,
     })
 }
 
