@@ -312,14 +312,16 @@ fn is_broken(play: &Judged, clause: &str) -> bool {
     play.verdict.get(clause).is_some_and(|entry| entry.state == State::Broken)
 }
 
-/// What broke in fewer than half of the plays is put down to the machine, if it is about being late, or if the machine stood
-/// still in each of those: what came first is not known then.
+/// What broke only while the machine stood still, or in fewer than half of the plays, is put down to the machine if it is
+/// about being late. Anything else must be both: what came first is not known then, but a promise that is broken at most
+/// times is broken.
 fn put_down_to_the_machine(clauses: &mut [ClauseResult], calmly: &BTreeSet<String>) {
     for it in clauses.iter_mut().filter(|it| it.cell == Cell::Broken) {
         let rate = it.shown.as_ref().map(|shown| shown.rate).unwrap_or_default();
         let timing = clause::find(&it.clause).is_some_and(|clause| clause.level == Level::Timing);
-        let doubtful = timing || !calmly.contains(&it.clause);
-        if doubtful && 1 < rate.plays && 2 * rate.broken < rate.plays {
+        let (stalled, seldom) = (!calmly.contains(&it.clause), 2 * rate.broken < rate.plays);
+        let doubtful = if timing { stalled || seldom } else { stalled && seldom };
+        if doubtful && 1 < rate.plays {
             it.cell = Cell::Inconclusive;
         }
     }

@@ -55,6 +55,8 @@ impl Inference<'_> {
         let mut now = Vec::new();
         for id in unseen.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             match self.when_unseen(index, at, &id) {
+                // Where the rate limit leaves no room it was given to somebody who dies later, if anybody does.
+                When::Now if !self.has_room(at, &id, &now) && self.is_struck_after(at, index, &id) => {}
                 When::Now => now.push(id),
                 When::After(event) => self.put_off.entry(event).or_default().push((processor.to_owned(), id)),
                 When::Later => {}
@@ -131,6 +133,25 @@ impl Inference<'_> {
     /// Where after `index` somebody puts `id` back, which was dead by then.
     fn put_back_after(&self, index: usize, id: &str) -> Option<usize> {
         self.ahead.redrives.get(id)?.iter().map(|it| it.asked).find(|asked| index < *asked)
+    }
+
+    /// Whether the rate limit of its queue, if there is one, leaves room for `id` at `at`, beside those given `now`.
+    fn has_room(&self, at: u64, id: &str, now: &[String]) -> bool {
+        let Some(job) = self.jobs.get(id) else { return true };
+        let Some(limit) = self.policy(&job.queue).and_then(|policy| policy.rate_limit.as_ref()) else { return true };
+        let recent = self.out.iter().rev().take_while(|event| at < event.at + limit.per_ms);
+        let given = recent.filter_map(|event| match &event.what {
+            What::Granted(it) if it.queue == job.queue => Some(it.jobs.len()),
+            _ => None,
+        });
+        let beside = now.iter().filter(|other| self.jobs.get(*other).is_some_and(|other| other.queue == job.queue));
+        ((given.sum::<usize>() + beside.count()) as u64) < u64::from(limit.starts)
+    }
+
+    /// Whether something strikes after `at`, before `id` is seen to start.
+    fn is_struck_after(&self, at: u64, index: usize, id: &str) -> bool {
+        let start = Ahead::next(self.ahead.starts.get(id), index).map_or(u64::MAX, |start| self.events[start].at);
+        self.ahead.strikes.iter().any(|(struck, _)| at < *struck && *struck <= start)
     }
 
     fn is_struck_between(&self, from: usize, until: usize) -> bool {
