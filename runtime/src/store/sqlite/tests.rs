@@ -1,6 +1,9 @@
 //! The plans that SQLite makes for the statements whose cost must not grow with the history or the backlog: each goes
 //! through an index, none reads a whole table, none sorts. And stores of earlier versions.
 
+use std::rc::Rc;
+
+use rusqlite::types::Value;
 use rusqlite::{Connection, Statement, StatementStatus};
 
 use super::lines::Lines;
@@ -33,10 +36,15 @@ fn store() -> (tempfile::TempDir, Connection) {
     (folder, connection)
 }
 
-/// Binds a one to every parameter and runs the statement to its end. Returns the texts in a column of its rows.
-fn run(statement: &mut Statement<'_>, column: usize) -> String {
+/// Binds a one to every parameter, or a list that holds one where `sql` wants a list, and runs the statement to its end.
+/// Returns the texts in a column of its rows.
+fn run(statement: &mut Statement<'_>, sql: &str, column: usize) -> String {
     for parameter in 1..=statement.parameter_count() {
-        statement.raw_bind_parameter(parameter, 1).unwrap();
+        if sql.contains(&format!("rarray(?{parameter})")) {
+            statement.raw_bind_parameter(parameter, Rc::new(vec![Value::Integer(1)])).unwrap();
+        } else {
+            statement.raw_bind_parameter(parameter, 1).unwrap();
+        }
     }
     let mut rows = statement.raw_query();
     let mut text = String::new();
@@ -51,7 +59,8 @@ fn run(statement: &mut Statement<'_>, column: usize) -> String {
 fn every_statement_of_the_hot_path_goes_through_an_index_and_sorts_nothing() {
     let (_folder, connection) = store();
     for (sql, index) in STATEMENTS {
-        let plan = run(&mut connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("the statement is SQL"), 3);
+        let plan =
+            run(&mut connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("the statement is SQL"), sql, 3);
         assert!(plan.contains(index), "{index} is not used by {sql}\n{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{sql} sorts:\n{plan}");
         // The numbers that are handed in are read from their beginning to their end.
@@ -69,11 +78,11 @@ fn no_statement_of_the_hot_path_is_planned_anew_when_it_is_bound() {
     for (sql, _) in STATEMENTS {
         let mut statement = connection.prepare(sql).expect("the statement is SQL");
         // The first run may find that the tables are new.
-        run(&mut statement, 0);
+        run(&mut statement, sql, 0);
         statement.reset_status(StatementStatus::RePrepare);
         for _ in 0..3 {
             statement.clear_bindings();
-            run(&mut statement, 0);
+            run(&mut statement, sql, 0);
         }
         assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
     }
