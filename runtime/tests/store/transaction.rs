@@ -11,6 +11,17 @@ fn commands_of_one_transaction_see_each_other() {
 }
 
 #[test]
+fn a_job_that_is_cancelled_twice_in_one_transaction_ends_once() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    let cancel = Command::Cancel { job: "a".into(), user: None, now_ms: 1 };
+    let answers = bench.try_all(&[cancel.clone(), cancel]).unwrap();
+    assert!(matches!(answers[..], [Answer::Ended(Ending::Done), Answer::Ended(Ending::NotAllowed)]), "{answers:?}");
+    let Rows::Ends(ends) = bench.read(Query::Ends { after: 0, limit: 10 }) else { panic!() };
+    assert_eq!(ends.len(), 1);
+}
+
+#[test]
 fn a_command_that_fails_takes_the_whole_transaction_back_and_the_store_goes_on() {
     let mut bench = Bench::new();
     bench.enqueue(job("a", 0));

@@ -58,7 +58,7 @@ fn choose(transaction: &mut Transaction<'_, '_>, claim: &Claim, places: &mut Vec
     note_rate(transaction, claim, chosen.len())?;
     for place in &chosen {
         transaction.lines.leave(&claim.queue, *place);
-        places.push(Value::Integer(i64::try_from(place.1).unwrap_or(i64::MAX)));
+        places.push(Nat(place.1).into());
     }
     let batch = kept.or_else(|| claim.is_batch.then(|| claim.delivery.clone()));
     Ok(Some(Chosen { batch, jobs: chosen.len() }))

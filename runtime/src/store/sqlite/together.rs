@@ -2,9 +2,9 @@
 //! they want written that differs between jobs by their numbers alone is collected here; a row costs a third of what a
 //! statement of its own would.
 //!
-//! Commands of one kind that follow each other share the statements. Before a command of another kind all is written, so
-//! that it sees in the file whatever came before it. What those of one kind look up themselves is never among what is
-//! collected: only jobs without an entity are.
+//! Enqueues that follow each other share the statements, and so do claims, and settles. Before any other command all is
+//! written, so that it sees in the file whatever came before it. What those of one kind look up themselves is never among
+//! what is collected: enqueues and settles look for jobs of an entity, and those are written at once.
 
 use std::rc::Rc;
 
@@ -53,10 +53,9 @@ impl<K> Default for Groups<K> {
 impl<K> Groups<K> {
     /// Adds a job to the last group if it `fits` there, given how many jobs that holds, or else to a new one.
     fn add(&mut self, seq: u64, fits: impl FnOnce(&K, u64) -> bool, new: impl FnOnce() -> K) {
-        let seq = Value::Integer(i64::try_from(seq).unwrap_or(i64::MAX));
         match self.0.last_mut() {
-            Some((group, jobs)) if fits(group, jobs.len() as u64) => jobs.push(seq),
-            _ => self.0.push((new(), vec![seq])),
+            Some((group, jobs)) if fits(group, jobs.len() as u64) => jobs.push(Nat(seq).into()),
+            _ => self.0.push((new(), vec![Nat(seq).into()])),
         }
     }
 

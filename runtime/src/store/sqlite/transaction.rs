@@ -1,6 +1,5 @@
 //! One transaction: a slice of commands, all of them or none.
 
-use std::mem::discriminant;
 use std::rc::Rc;
 
 use rusqlite::Connection;
@@ -9,7 +8,7 @@ use super::lines::Lines;
 use super::statement::{Prepared, Statements, atomically, failed};
 use super::together::Together;
 use super::{claim, dead_letter, enqueue, finish, prune, settle, upkeep};
-use crate::store::{Answer, Command, Error};
+use crate::store::{Answer, Claim, Command, Error};
 use crate::timestamp;
 
 /// A transaction in the making.
@@ -65,7 +64,7 @@ pub(super) fn apply(connection: &Connection, lines: &mut Lines, commands: &[Comm
         let together = Together::default();
         let mut transaction = Transaction { connection, lines, together, version, ended, stamp };
         let mut answers = Vec::with_capacity(commands.len());
-        for alike in commands.chunk_by(|one, next| discriminant(one) == discriminant(next)) {
+        for alike in commands.chunk_by(share) {
             carry_out(&mut transaction, alike, &mut answers)?;
             let last = alike.last().map(purpose).unwrap_or_default();
             transaction.together.write(connection).map_err(|error| failed(last, &error))?;
@@ -86,12 +85,29 @@ fn raise(connection: &impl Statements, key: &str, value: u64) -> Result<(), Erro
     upkeep::raise(connection, key, value).map_err(|error| failed(format!("write the number {key}"), &error))
 }
 
-/// Carries out commands of one kind.
+/// Whether two commands that follow each other share statements: none of these looks in the file for what another of its
+/// kind has collected in [`Together`]. A cancel, say, does.
+fn share(one: &Command, next: &Command) -> bool {
+    matches!(
+        (one, next),
+        (Command::Enqueue(_), Command::Enqueue(_))
+            | (Command::Claim(_), Command::Claim(_))
+            | (Command::Settle(_), Command::Settle(_))
+    )
+}
+
+/// Carries out one command, or several that share statements.
 fn carry_out(transaction: &mut Transaction<'_, '_>, alike: &[Command], answers: &mut Vec<Answer>) -> Result<(), Error> {
-    let claims = alike.iter().map(|command| if let Command::Claim(claim) = command { Some(claim) } else { None });
-    if let Some(claims) = claims.collect::<Option<Vec<_>>>() {
+    let claims: Vec<&Claim> = alike
+        .iter()
+        .filter_map(|command| match command {
+            Command::Claim(claim) => Some(claim),
+            _ => None,
+        })
+        .collect();
+    if let [first, ..] = claims[..] {
         let claimed = claim::claim(transaction, &claims);
-        let claimed = claimed.map_err(|error| failed(alike.first().map(purpose).unwrap_or_default(), &error))?;
+        let claimed = claimed.map_err(|error| failed(format!("claim from {}", first.queue), &error))?;
         answers.extend(claimed.into_iter().map(Answer::Claimed));
         return Ok(());
     }
@@ -105,9 +121,7 @@ fn carry_out(transaction: &mut Transaction<'_, '_>, alike: &[Command], answers: 
 fn carry_out_alone(transaction: &mut Transaction<'_, '_>, command: &Command) -> rusqlite::Result<Answer> {
     match command {
         Command::Enqueue(job) => enqueue::enqueue(transaction, job),
-        Command::Claim(claim) => {
-            claim::claim(transaction, &[claim]).map(|it| Answer::Claimed(it.into_iter().next().flatten()))
-        }
+        Command::Claim(_) => unreachable!("claims are carried out together"),
         Command::Settle(settle) => settle::settle(transaction, settle).map(|accepted| Answer::Settled { accepted }),
         Command::Cancel { job, user, now_ms } => {
             finish::cancel(transaction, job, user.as_deref(), *now_ms).map(Answer::Ended)

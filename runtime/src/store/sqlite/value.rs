@@ -1,7 +1,7 @@
 //! How values of the store look in the database: numbers, timestamps and JSON. Each is a wrapper for the moment in
 //! which a value is bound to a statement or read from a row.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, Value, ValueRef};
 use rusqlite::{Result, Row};
 use serde_json::value::RawValue;
 
@@ -12,9 +12,15 @@ use crate::timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Nat(pub(super) u64);
 
+impl From<Nat> for Value {
+    fn from(Nat(number): Nat) -> Self {
+        Self::Integer(i64::try_from(number).unwrap_or(i64::MAX))
+    }
+}
+
 impl ToSql for Nat {
     fn to_sql(&self) -> Result<ToSqlOutput<'_>> {
-        Ok(i64::try_from(self.0).unwrap_or(i64::MAX).into())
+        Ok(ToSqlOutput::Owned((*self).into()))
     }
 }
 
