@@ -19,6 +19,7 @@ mod stalls;
 pub mod target;
 
 mod bound;
+mod doubt;
 mod fit;
 mod fleet;
 mod infer;

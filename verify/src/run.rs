@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use kew_spec::clause::{self, CLAUSES, Level};
+use kew_spec::clause::{self, CLAUSES};
 use kew_spec::scenario::{Scenario, library};
 use kew_spec::verdict::State;
 use tokio::sync::Semaphore;
@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::capability::Is;
+use crate::doubt::{broken_by, broken_calmly, excuse, is_broken, put_down_to_the_machine};
 use crate::fit::{Fitted, fit};
 use crate::fleet::{Fleet, System};
 use crate::judge::{Judged, judge};
@@ -111,8 +112,8 @@ pub(crate) async fn verify(
     let (parts, skipped) = parts(system, &about, options);
     tell(Progress::Begun { system: about.title(), plays: parts.len() });
     let probe = Probe::begin(Arc::clone(&fleet), &about, stalls.clone()).await?;
-    let (system, about_it) = (system.clone(), Arc::clone(&about));
-    let stage = Hall { system, about: about_it, fleet: Some(fleet), turn: Mutex::new(0), stalls };
+    let (system, hall_about, turn) = (system.clone(), Arc::clone(&about), Mutex::new(0));
+    let stage = Hall { system, about: hall_about, fleet: Some(fleet), turn, stalls };
     let stage = Arc::new(stage);
     let played = all(&stage, &parts, tell).await?;
     let late_ms = probe.late_ms(&about, &lag);
@@ -157,12 +158,6 @@ struct Hall {
 
 impl Hall {
     async fn play(&self, fitted: &Fitted) -> Result<Played, Error> {
-        let began = Instant::now();
-        let played = self.play_somewhere(fitted).await?;
-        Ok(Played { stalled: self.stalls.since(began), ..played })
-    }
-
-    async fn play_somewhere(&self, fitted: &Fitted) -> Result<Played, Error> {
         let turn = {
             let mut turn = self.turn.lock().expect("nobody panics with it");
             *turn += 1;
@@ -172,13 +167,13 @@ impl Hall {
         let about = Arc::clone(&self.about);
         if !fitted.strikes {
             let fleet = self.fleet.clone().expect("it is there until the end");
-            return play(fleet, about, fitted.clone(), prefix).await;
+            return play(fleet, about, fitted.clone(), prefix, &self.stalls).await;
         }
         let workers = (fitted.scenario.processors as usize).clamp(1, WORKERS);
         let proxied = fitted.scenario.faults.iter().any(|fault| matches!(fault.kind.family(), "partition" | "delay"));
         let (fleet, _) = Fleet::start(&self.system, workers, proxied).await?;
         let fleet = Arc::new(fleet);
-        let played = play(Arc::clone(&fleet), about, fitted.clone(), prefix).await;
+        let played = play(Arc::clone(&fleet), about, fitted.clone(), prefix, &self.stalls).await;
         end(fleet).await;
         played
     }
@@ -297,43 +292,6 @@ fn sum(clause: &clause::Clause, about: &About, plays: &BTreeMap<String, Judged>,
         })
     });
     it
-}
-
-/// The clauses that were broken in a play in which the machine never stood still.
-fn broken_calmly(plays: &BTreeMap<String, Judged>) -> BTreeSet<String> {
-    plays.values().filter(|play| !play.stalled).flat_map(broken_by).collect()
-}
-
-fn broken_by(play: &Judged) -> impl Iterator<Item = String> + '_ {
-    CLAUSES.iter().map(|clause| clause.id).filter(|id| is_broken(play, id)).map(str::to_owned)
-}
-
-fn is_broken(play: &Judged, clause: &str) -> bool {
-    play.verdict.get(clause).is_some_and(|entry| entry.state == State::Broken)
-}
-
-/// What broke only while the machine stood still, or in fewer than half of the plays, is put down to the machine if it is
-/// about being late. Anything else must be both: what came first is not known then, but a promise that is broken at most
-/// times is broken.
-fn put_down_to_the_machine(clauses: &mut [ClauseResult], calmly: &BTreeSet<String>) {
-    for it in clauses.iter_mut().filter(|it| it.cell == Cell::Broken) {
-        let rate = it.shown.as_ref().map(|shown| shown.rate).unwrap_or_default();
-        let timing = clause::find(&it.clause).is_some_and(|clause| clause.level == Level::Timing);
-        let (stalled, seldom) = (!calmly.contains(&it.clause), 2 * rate.broken < rate.plays);
-        let doubtful = if timing { stalled || seldom } else { stalled && seldom };
-        if doubtful && 1 < rate.plays {
-            it.cell = Cell::Inconclusive;
-        }
-    }
-}
-
-/// On a machine that was too slow nothing is called late.
-fn excuse(clauses: &mut [ClauseResult]) {
-    for it in clauses.iter_mut().filter(|it| it.cell == Cell::Broken) {
-        if clause::find(&it.clause).is_some_and(|clause| clause.level == Level::Timing) {
-            it.cell = Cell::Inconclusive;
-        }
-    }
 }
 
 /// Plays what broke clauses again, to see how often it does. Returns the clauses that were broken `calmly`, now or before.

@@ -9,24 +9,24 @@ use tokio::time::Instant;
 /// What is late by less is no stall: what happens so close together is not taken to be in order anyway.
 const STALL: Duration = Duration::from_millis(100);
 
-/// When each stall of a run ended.
+/// When the latest stall of a run ended.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Stalls(Arc<Mutex<Vec<Instant>>>);
+pub(crate) struct Stalls(Arc<Mutex<Option<Instant>>>);
 
 impl Stalls {
     /// What began at `from` has just come to its end, and should have taken at most `due`.
     pub(crate) fn note(&self, from: Instant, due: Duration) {
         if due + STALL < from.elapsed() {
-            self.lock().push(Instant::now());
+            *self.lock() = Some(Instant::now());
         }
     }
 
     /// Whether one has ended since `from`.
     pub(crate) fn since(&self, from: Instant) -> bool {
-        self.lock().last().is_some_and(|until| from < *until)
+        self.lock().is_some_and(|until| from < until)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Instant>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

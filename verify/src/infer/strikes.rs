@@ -222,6 +222,32 @@ mod tests {
     }
 
     #[test]
+    fn a_delivery_that_nobody_lived_to_tell_of_went_to_a_later_victim_where_the_rate_limit_left_no_room() {
+        let policies = "[work]\npriority = 'medium'\nattempts = 3\ntimeout_ms = 60_000\nrate_limit = { starts = 1, per_ms = 1_000 }\n";
+        let by_hand = ByHand::new(
+            policies,
+            &[
+                r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":4}}"#,
+                r#"{"at":0,"processor":{"processor":"processor-2","up":true,"slots":4}}"#,
+                r#"{"at":10,"enqueue":{"op":1,"user":"ada","queue":"work","payload":"i"}}"#,
+                r#"{"at":15,"reply":{"op":1,"outcome":"ok","job":"i"}}"#,
+                r#"{"at":20,"enqueue":{"op":2,"user":"ada","queue":"work","payload":"j"}}"#,
+                r#"{"at":25,"reply":{"op":2,"outcome":"ok","job":"j"}}"#,
+                r#"{"at":50,"started":{"processor":"processor-1","delivery":"d1","queue":"work","jobs":[{"job":"i","attempt":1,"told":1,"payload":"i"}]}}"#,
+                r#"{"at":60,"finished":{"processor":"processor-1","delivery":"d1","jobs":[{"job":"i","attempt":1,"outcome":"completed"}]}}"#,
+                r#"{"at":100,"processor":{"processor":"processor-1","up":false,"slots":4}}"#,
+                r#"{"at":1200,"processor":{"processor":"processor-2","up":false,"slots":4}}"#,
+                r#"{"at":1300,"processor":{"processor":"processor-1","up":true,"slots":4}}"#,
+                r#"{"at":2300,"started":{"processor":"processor-1","delivery":"d2","queue":"work","jobs":[{"job":"j","attempt":1,"told":2,"payload":"j"}]}}"#,
+            ],
+        );
+        let told = by_hand.told();
+        assert!(told.iter().any(|line| line == "1200 granted j 1"), "{told:?}");
+        assert!(!told.iter().any(|line| line == "100 granted j 1"), "{told:?}");
+        assert!(!by_hand.broken().iter().any(|clause| clause.starts_with("rate/")));
+    }
+
+    #[test]
     fn a_delivery_that_nobody_lived_to_tell_of_went_to_a_worker_that_died_after_the_job_was_read_waiting() {
         let row = |status: &str| {
             format!(

@@ -22,6 +22,7 @@ use crate::fleet::Fleet;
 use crate::link::Error;
 use crate::protocol::{About, Ask};
 use crate::record::Recorder;
+use crate::stalls::Stalls;
 
 /// What was seen of one play.
 pub(crate) struct Played {
@@ -92,13 +93,15 @@ struct Running {
     jobs: Vec<(String, u32)>,
 }
 
-/// Plays `fitted` on `fleet`.
+/// Plays `fitted` on `fleet`, while `stalls` are noted.
 pub(crate) async fn play(
     fleet: Arc<Fleet>,
     about: Arc<About>,
     fitted: Fitted,
     prefix: String,
+    stalls: &Stalls,
 ) -> Result<Played, Error> {
+    let began = tokio::time::Instant::now();
     let (sender, heard) = unbounded_channel();
     let wanted = fitted.scenario.processors as usize;
     let processors = if fleet.is_apart() { wanted.clamp(1, fleet.workers()) } else { 1 };
@@ -145,7 +148,7 @@ pub(crate) async fn play(
         events: stage.recorder.events(),
         names,
         epoch_ms: stage.recorder.epoch_ms(),
-        stalled: false,
+        stalled: stalls.since(began),
     })
 }
 
