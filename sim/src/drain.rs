@@ -123,9 +123,11 @@ pub fn likely_ms(scenario: &Scenario) -> u64 {
     let scripted = |job: &PlannedJob| {
         let policy = queues.get(&job.queue).expect("a scenario's jobs go to queues that there are");
         let tick = policy.schedule.as_ref().map_or(0, |schedule| schedule.every_ms);
-        let attempts = policy.attempts.max().unwrap_or(u32::MAX).min(job.attempts.len().max(1) as u32);
-        let one = |attempt| policy.timeout_ms.min(job.behaviour(attempt).after_ms) + backoff_ms(policy, attempt) + tick;
-        job.at_ms + (1..=attempts).map(one).sum::<u64>()
+        let attempts = policy.attempts.max().unwrap_or(job.attempts.len() as u32).max(1);
+        let succeeds = |attempt: &u32| job.behaviour(*attempt).act == Act::Succeed;
+        let last = (1..attempts).find(succeeds).unwrap_or(attempts);
+        let one = |attempt| attempt_ms(policy, job.behaviour(attempt)) + backoff_ms(policy, attempt) + tick;
+        job.at_ms + (1..=last).map(one).sum::<u64>()
     };
     scenario.jobs().iter().map(scripted).max().unwrap_or(0).max(scenario.length_ms())
 }
@@ -174,18 +176,10 @@ impl<'a> Load<'a> {
         next..=self.policy.attempts.max().unwrap_or(scripted.max(next) + self.lost)
     }
 
-    /// What one attempt may take at most. Of one whose processor dies, the lease has to run out.
+    /// What one attempt may take at most.
     fn attempt_ms(&self, job: &PlannedJob, attempt: u32) -> u64 {
-        if let Some((_, longest_ms)) = self.batched {
-            return longest_ms;
-        }
-        let behaviour = job.behaviour(attempt);
-        let timeout_ms = self.policy.timeout_ms;
-        match behaviour.act {
-            Act::Succeed | Act::Fail if behaviour.after_ms < timeout_ms => behaviour.after_ms,
-            Act::Crash => timeout_ms + LEASE_MARGIN_MS,
-            _ => timeout_ms,
-        }
+        let own = || attempt_ms(self.policy, job.behaviour(attempt));
+        self.batched.map_or_else(own, |(_, longest_ms)| longest_ms)
     }
 
     /// The longest chain of one job, or of the two of one entity that may be open together: one runs, one waits for it.
@@ -229,6 +223,15 @@ impl<'a> Load<'a> {
         let Some(limit) = &self.policy.rate_limit else { return 0 };
         let starts: u64 = self.jobs.iter().map(|it| self.attempts(it).count() as u64).sum();
         starts.div_ceil(u64::from(limit.starts)) * limit.per_ms
+    }
+}
+
+/// What one attempt takes at most, of a job alone. Of one whose processor dies, the lease has to run out.
+fn attempt_ms(policy: &Policy, behaviour: &Behaviour) -> u64 {
+    match behaviour.act {
+        Act::Succeed | Act::Fail if behaviour.after_ms < policy.timeout_ms => behaviour.after_ms,
+        Act::Crash => policy.timeout_ms + LEASE_MARGIN_MS,
+        _ => policy.timeout_ms,
     }
 }
 

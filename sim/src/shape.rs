@@ -96,11 +96,7 @@ fn tick_ms(seed: u64, scenario: &Scenario) -> u64 {
         return FINE_TICK_MS;
     }
     let shortest_ms = scenario.policies().iter().map(|(_, policy)| policy.timeout_ms).min().unwrap_or(u64::MAX);
-    let mut tick_ms = drawn_tick_ms(seed, likely_ms(scenario));
-    while 1 < tick_ms && shortest_ms < tick_ms * TICKS_OF_TIMEOUT {
-        tick_ms = (tick_ms / 10).max(1);
-    }
-    tick_ms
+    drawn_tick_ms(seed, likely_ms(scenario)).min(shortest_ms / TICKS_OF_TIMEOUT).max(1)
 }
 
 /// The tick of a play that will likely last `likely_ms`.

@@ -17,6 +17,7 @@ mod seeds;
 mod show;
 mod sweep;
 mod total;
+mod twice;
 
 pub(crate) mod rerun;
 
@@ -77,7 +78,7 @@ pub(crate) struct Arguments {
     /// How many worlds to run side by side [default: the number of cores]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// Run each seed in two processes and compare them event by event
+    /// Run each seed in two processes and compare the hashes over every event and every byte on the network
     #[arg(long, conflicts_with = "planted")]
     twice: bool,
     /// Also print what the seeds reached: faults by job state and role, and telling moments

@@ -1,10 +1,7 @@
 //! Does anything break? Runs seeds, adds their verdicts up, prints one page. With `--twice` it also makes sure that a
 //! seed gives the same run in two processes.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::ops::{ControlFlow, Range};
-use std::path::Path;
 use std::time::Instant;
 
 use kew_sim::capsule::Broken;
@@ -17,7 +14,7 @@ use super::minimize::{self, Minimized};
 use super::play::{Played, play};
 use super::replay::Replay;
 use super::total::{Summary, Total};
-use super::{Arguments, SEEDS, plan_of, pool, show};
+use super::{Arguments, SEEDS, plan_of, pool, show, twice};
 use crate::outcome::{End, Failure};
 use crate::report::excerpt::Excerpt;
 use crate::report::json::VERSION;
@@ -129,42 +126,7 @@ pub(super) fn replay(arguments: &Arguments, seed: u64) -> Replay<'_> {
 
 fn play_as_asked(arguments: &Arguments, seed: u64) -> Result<Played, Failure> {
     let replay = replay(arguments, seed);
-    if arguments.twice { play_twice(&replay) } else { play(&replay, arguments.history.as_deref()) }
-}
-
-fn play_twice(replay: &Replay<'_>) -> Result<Played, Failure> {
-    let seed = replay.seed;
-    let failed = |error: std::io::Error| Failure::harness(format!("compare the runs of seed {seed}: {error}"));
-    let folder = tempfile::tempdir().map_err(failed)?;
-    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
-    let played = play(replay, Some(&first))?;
-    let again = play(replay, Some(&second))?;
-    let differs = difference(&first, &second).map_err(failed)?;
-    if differs.is_none() && played.hash == again.hash {
-        return Ok(played);
-    }
-    let hashes = format!("hashes {} and {}", played.hash, again.hash);
-    let shown = differs.unwrap_or_else(|| "their histories are the same".into());
-    Err(Failure::harness(format!(
-        "get the same run twice from seed {seed}: {hashes}\n{shown}\nreplay: {replay} --twice"
-    )))
-}
-
-/// The first line at which two files differ, and what each says there.
-fn difference(first: &Path, second: &Path) -> std::io::Result<Option<String>> {
-    let mut first = BufReader::new(File::open(first)?).lines();
-    let mut second = BufReader::new(File::open(second)?).lines();
-    for line in 1.. {
-        let pair = (first.next().transpose()?, second.next().transpose()?);
-        if pair == (None, None) {
-            break;
-        }
-        if pair.0 != pair.1 {
-            let told = |line: Option<String>| line.unwrap_or_else(|| "(ended)".into());
-            return Ok(Some(format!("line {line}\n  one   {}\n  other {}", told(pair.0), told(pair.1))));
-        }
-    }
-    Ok(None)
+    if arguments.twice { twice::play(&replay) } else { play(&replay, arguments.history.as_deref()) }
 }
 
 /// Each broken clause with the seed that shows it best.
@@ -201,7 +163,7 @@ fn page(arguments: &Arguments, seeds: &Range<u64>, total: &Total, took_ms: u64) 
     page.push_str(&total.drained());
     page.push_str(&total.pace(took_ms));
     if arguments.twice {
-        page.push_str("  each seed run in two processes: the same, event by event\n");
+        page.push_str("  each seed run in two processes: the same, to every event and every byte on the network\n");
     }
     if let (Some(_), [run]) = (arguments.seed, total.runs.as_slice()) {
         page.push_str(&format!("  hash {}\n", run.hash));

@@ -10,7 +10,7 @@ use crate::outcome::Failure;
 use crate::sim::play::{Played, play};
 use crate::sim::replay::Replay;
 use crate::sim::seeds::{now, replay};
-use crate::sim::{Arguments, pool};
+use crate::sim::{Arguments, pool, twice};
 
 /// All seeds, once through.
 #[derive(Default)]
@@ -33,7 +33,7 @@ pub(super) fn once(arguments: &Arguments, seeds: Range<u64>) -> Result<Tried, Fa
     let began = now();
     let mut tried = Tried::default();
     let mut ended = Ok(());
-    let work = |seed| twice(&replay(arguments, seed));
+    let work = |seed| timed_twice(&replay(arguments, seed));
     pool::in_order(seeds, arguments.jobs(), work, |twice| match twice {
         Ok(twice) => {
             tried.add(&twice);
@@ -49,15 +49,10 @@ pub(super) fn once(arguments: &Arguments, seeds: Range<u64>) -> Result<Tried, Fa
     Ok(tried)
 }
 
-fn twice(replay: &Replay<'_>) -> Result<Twice, Failure> {
+fn timed_twice(replay: &Replay<'_>) -> Result<Twice, Failure> {
     let (played, first_us) = timed(replay)?;
     let (again, again_us) = timed(replay)?;
-    if played.hash != again.hash {
-        let (seed, hashes) = (replay.seed, format!("{} and {}", played.hash, again.hash));
-        return Err(Failure::harness(format!(
-            "get the same run twice from seed {seed}: hashes {hashes}\nreplay: {replay} --twice"
-        )));
-    }
+    let played = twice::compare(replay, played, &again)?;
     Ok(Twice { played, runs_us: [first_us, again_us] })
 }
 
