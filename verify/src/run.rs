@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kew_spec::clause::{self, CLAUSES};
 use kew_spec::scenario::{Scenario, library};
-use kew_spec::verdict::State;
+use kew_spec::verdict::{ClauseVerdict, State};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -31,6 +31,9 @@ const CALM_AT_ONCE: usize = 12;
 
 /// How many plays with strikes, each with processes of its own.
 const STRUCK_AT_ONCE: usize = 6;
+
+/// How often what is about a clause that no play exercised is played again at most.
+const MISSED_REPEATS: u32 = 3;
 
 /// How many workers the shared processes have.
 const WORKERS: usize = 3;
@@ -281,20 +284,13 @@ fn sum(clause: &clause::Clause, about: &About, plays: &BTreeMap<String, Judged>,
         _ => Cell::Broken,
     };
     let smallest = broken.iter().min_by_key(|(_, play, _)| play.events.len());
-    it.shown = smallest.and_then(|(name, _, entry)| {
-        let finding = entry.findings.first()?;
-        Some(Shown {
-            scenario: (*name).clone(),
-            says: finding.says.clone(),
-            lines: finding.lines.clone(),
-            rate: Rate { broken: 1, plays: 1 },
-            scenarios: broken.iter().map(|(name, _, _)| (*name).clone()).collect(),
-        })
-    });
+    it.shown = smallest
+        .and_then(|(name, _, entry)| shown(name, entry, broken.iter().map(|(name, _, _)| (*name).clone()).collect()));
     it
 }
 
-/// Plays what broke clauses again, to see how often it does. Returns the clauses that were broken `calmly`, now or before.
+/// Plays what broke clauses again, to see how often it does, and what is about clauses that were not exercised: on a busy
+/// machine a limit may not be reached. Returns the clauses that were broken `calmly`, now or before.
 async fn repeat(
     hall: &Arc<Hall>,
     parts: &[Part],
@@ -303,13 +299,12 @@ async fn repeat(
     options: &Options,
     mut calmly: BTreeSet<String>,
 ) -> Result<BTreeSet<String>, Error> {
-    let mut wanted: Vec<_> = clauses.iter().filter_map(|it| it.shown.as_ref()).map(|it| it.scenario.clone()).collect();
-    wanted.sort();
-    wanted.dedup();
+    let missed = clauses.iter().filter(|it| it.cell == Cell::NotExercised).map(|it| it.clause.clone());
+    let missed: BTreeSet<_> = missed.collect();
     let permits = Arc::new(Semaphore::new(STRUCK_AT_ONCE));
     let mut playing = JoinSet::new();
-    for part in parts.iter().filter(|part| wanted.contains(&part.name)) {
-        for _ in 0..options.repeats {
+    for part in parts {
+        for _ in 0..repeats(part, clauses, &missed, options) {
             let (hall, fitted, name) = (Arc::clone(hall), part.fitted.clone(), part.name.clone());
             let permits = Arc::clone(&permits);
             playing.spawn(async move {
@@ -322,13 +317,57 @@ async fn repeat(
     while let Some(done) = playing.join_next().await {
         let (judged, name) = done.expect("a play does not panic")?;
         for it in clauses.iter_mut() {
-            let Some(shown) = it.shown.as_mut().filter(|shown| shown.scenario == name) else { continue };
-            shown.rate.plays += 1;
-            shown.rate.broken += u32::from(is_broken(&judged, &it.clause));
+            add(it, &judged, &name);
+            if missed.contains(&it.clause) {
+                make_up(it, &judged, &name);
+            }
         }
         if !judged.stalled {
             calmly.extend(broken_by(&judged));
         }
     }
     Ok(calmly)
+}
+
+/// How often a part is played again.
+fn repeats(part: &Part, clauses: &[ClauseResult], missed: &BTreeSet<String>, options: &Options) -> u32 {
+    let shows = |it: &ClauseResult| it.shown.as_ref().is_some_and(|shown| shown.scenario == part.name);
+    if clauses.iter().any(shows) {
+        options.repeats
+    } else if part.fitted.scenario.exercises.iter().any(|clause| missed.contains(clause)) {
+        options.repeats.min(MISSED_REPEATS)
+    } else {
+        0
+    }
+}
+
+/// Adds a play of the scenario `name` that was played again.
+fn add(it: &mut ClauseResult, again: &Judged, name: &str) {
+    if let Some(shown) = it.shown.as_mut().filter(|shown| shown.scenario == name) {
+        shown.rate.plays += 1;
+        shown.rate.broken += u32::from(is_broken(again, &it.clause));
+    }
+}
+
+/// Adds a play that was played again since the first did not exercise the clause.
+fn make_up(it: &mut ClauseResult, again: &Judged, name: &str) {
+    let Some(entry) = again.verdict.get(&it.clause) else { return };
+    it.exercised += entry.exercised;
+    if entry.state == State::Broken && it.shown.is_none() {
+        (it.cell, it.shown) = (Cell::Broken, shown(name, entry, vec![name.to_owned()]));
+    } else if 0 < entry.exercised && it.cell == Cell::NotExercised {
+        it.cell = Cell::Kept;
+    }
+}
+
+/// What `entry` says of a play of the scenario `name`, one of those that broke the clause.
+fn shown(name: &str, entry: &ClauseVerdict, scenarios: Vec<String>) -> Option<Shown> {
+    let finding = entry.findings.first()?;
+    Some(Shown {
+        scenario: name.to_owned(),
+        says: finding.says.clone(),
+        lines: finding.lines.clone(),
+        rate: Rate { broken: 1, plays: 1 },
+        scenarios,
+    })
 }

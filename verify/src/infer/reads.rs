@@ -7,8 +7,8 @@ use super::Inference;
 use super::ahead::Ahead;
 
 impl Inference<'_> {
-    /// Whether somebody asked after `at` how `id` stands, heard the answer between the events `index` and `until`, and was
-    /// told that the job still waits: its next delivery cannot have begun at `at`.
+    /// Whether somebody asked after `at` and before the event `until` how `id` stands, heard the answer after the event
+    /// `index`, and was told that the job still waits: its next delivery cannot have begun at `at`.
     pub(super) fn is_read_waiting(&self, index: usize, at: u64, until: usize, id: &str) -> bool {
         self.last_read_waiting(index, at, until, id).is_some()
     }
@@ -16,12 +16,18 @@ impl Inference<'_> {
     /// The last such read.
     pub(super) fn last_read_waiting(&self, index: usize, at: u64, until: usize, id: &str) -> Option<usize> {
         let had = self.jobs.get(id)?.attempts.len() as u32;
-        let between = self.ahead.reads.get(id)?.iter().copied().filter(|read| (index..until).contains(read));
-        let mut between = between.rev();
-        between.find(|read| match &self.events[*read].what {
-            What::StatusRead(it) => at < it.asked_at && it.row.as_ref().is_some_and(|row| waits(row, had)),
+        let until_at = self.events.get(until).map_or(u64::MAX, |event| event.at);
+        let shows = |read: &usize| match &self.events[*read].what {
+            What::StatusRead(it) => {
+                let in_time = *read < until || it.asked_at < until_at;
+                let shown = it.row.as_ref().is_some_and(|row| waits(row, had));
+                index <= *read && in_time && at < it.asked_at && shown
+            }
             _ => false,
-        })
+        };
+        // One that is heard after `until` was told before that.
+        let last = self.ahead.reads.get(id)?.iter().copied().rfind(shows)?;
+        Some(last.min(until - 1))
     }
 
     /// Whether `id` is read not to have ended once the play is over.
@@ -96,5 +102,36 @@ mod tests {
         assert_eq!(by_hand.told(), ["30 granted j 1", "300 settled j 1"]);
         assert!(!by_hand.broken().contains(&"status/durable".to_owned()), "{:?}", by_hand.broken());
         assert_eq!(seen("completed", true).told(), ["30 granted j 1", "40 settled j 1"]);
+    }
+
+    #[test]
+    fn a_read_that_was_asked_before_a_start_and_heard_after_it_holds_the_grant_back() {
+        let started = |at: u64, job: &str| {
+            format!(
+                r#"{{"at":{at},"started":{{"processor":"processor-1","delivery":"{job}","queue":"work","jobs":[{{"job":"{job}","attempt":1,"told":1,"payload":"{job}"}}]}}}}"#
+            )
+        };
+        let seen = |asked_at: u64| {
+            let enqueue = |op: u64, job: &str| {
+                let at = 10 * op;
+                format!(r#"{{"at":{at},"enqueue":{{"op":{op},"user":"ada","queue":"work","payload":"{job}"}}}}"#)
+            };
+            let lines = [
+                r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":4}}"#.to_owned(),
+                enqueue(1, "first"),
+                r#"{"at":15,"reply":{"op":1,"outcome":"ok","job":"first"}}"#.to_owned(),
+                enqueue(2, "second"),
+                r#"{"at":25,"reply":{"op":2,"outcome":"ok","job":"second"}}"#.to_owned(),
+                started(100, "second"),
+                started(200, "first"),
+                format!(
+                    r#"{{"at":210,"status":{{"job":"first","user":"ada","asked_at":{asked_at},"row":{{"status":"pending","retry_count":0,"created_at":1,"updated_at":1,"final":false}}}}}}"#
+                ),
+            ];
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            ByHand::new("[work]\npriority = 'medium'\nattempts = 3\ntimeout_ms = 60_000\n", &lines).told()
+        };
+        assert_eq!(seen(190), ["100 granted second 1", "200 granted first 1"]);
+        assert_eq!(seen(90), ["100 granted first 1", "100 granted second 1"], "it may have begun after the question");
     }
 }

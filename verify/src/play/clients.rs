@@ -8,7 +8,7 @@ use kew_spec::history::{Cancel, Enqueue, Pause, Redrive, Reply, Resume, Told};
 use kew_spec::scenario::{OpAct, OpSpec, PlannedJob};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Progress, Stage, drain};
+use super::{Progress, Stage, read};
 use crate::link::{Error, Posted};
 use crate::protocol::{Answer, Ask, Enqueued, Job, Which};
 
@@ -69,7 +69,7 @@ pub(super) async fn watch(stage: Arc<Stage>) {
             there.map(|(job, it)| (job.clone(), it.clone())).collect()
         };
         for (job, progress) in jobs {
-            if drain::read_status(&stage, &job, &progress).await.is_err() {
+            if read::status(&stage, &job, &progress).await.is_err() {
                 return; // The end of the play tells of an adapter at fault.
             }
         }

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kew_spec::history::{DeadLetter, DeadLetters, Drained, Row, StatusRead};
+use kew_spec::history::Drained;
 
-use super::{Progress, Stage};
+use super::{Progress, Stage, read};
 use crate::bound::{bound_ms, wait_ms};
 use crate::link::Error;
-use crate::protocol::{Answer, Ask, Dead, DeadJob, Standing, Which};
+use crate::protocol::{Answer, Ask, Standing, Which};
 
 /// How often to look whether all is done.
 const LOOK: Duration = Duration::from_millis(20);
@@ -17,11 +17,11 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How many bounds more a queue may take while it goes on to deliver.
 const BOUNDS_MORE: u32 = 2;
 
-/// How often to ask for what a server does not answer.
-const ASKED_MAX: u32 = 25;
-
 /// How long to wait for what should not come, at least and at most.
 const QUIET_MS: (u64, u64) = (400, 3_000);
+
+/// How long to wait at most for dead letters that are still to come: one is moved by the system's own consumer, maybe.
+const DEAD_LETTERS_WAIT: Duration = Duration::from_secs(5);
 
 /// Waits for the end, and reads.
 pub(super) async fn drain(stage: &Arc<Stage>, watching: tokio::task::JoinHandle<()>) -> Result<(), Error> {
@@ -47,10 +47,11 @@ pub(super) async fn drain(stage: &Arc<Stage>, watching: tokio::task::JoinHandle<
         wait_to_be_told(stage, tokio::time::Instant::now() + bound).await?;
     }
     tokio::time::sleep(Duration::from_millis(quiet_ms(stage))).await;
+    wait_for_the_dead(stage, tokio::time::Instant::now() + bound.min(DEAD_LETTERS_WAIT)).await?;
     watching.abort();
     stage.recorder.see(Drained { ok, bound_ms });
-    read_dead_letters(stage).await?;
-    read_statuses(stage).await?;
+    read::dead_letters(stage).await?;
+    read::statuses(stage).await?;
     stage.fleet.wrong().map_or(Ok(()), Err)
 }
 
@@ -78,6 +79,32 @@ async fn wait_to_be_told(stage: &Stage, until: tokio::time::Instant) -> Result<(
             tokio::time::sleep(LOOK).await;
         } else {
             break;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until every job that nobody will deliver again lies in its dead letter queue.
+async fn wait_for_the_dead(stage: &Stage, until: tokio::time::Instant) -> Result<(), Error> {
+    if !stage.about.capabilities.dead_letters.is_there() {
+        return Ok(());
+    }
+    for (queue, policy) in stage.fitted.policies.iter().filter(|(_, policy)| policy.dead_letter_queue.is_some()) {
+        let given_up = |it: &Progress| {
+            it.queue == *queue
+                && it.acknowledged
+                && !it.completed
+                && !it.cancelled
+                && policy.attempts.max().is_some_and(|max| max <= it.deliveries)
+        };
+        let jobs = stage.lock().jobs.clone();
+        let due: Vec<_> = jobs.into_iter().filter(|(_, it)| given_up(it)).map(|(job, _)| job).collect();
+        let all = |dead: Vec<String>| due.iter().all(|job| dead.contains(job));
+        while !due.is_empty()
+            && tokio::time::Instant::now() < until
+            && !read::dead(stage, queue).await?.is_some_and(all)
+        {
+            tokio::time::sleep(LOOK).await;
         }
     }
     Ok(())
@@ -120,97 +147,4 @@ fn quiet_ms(stage: &Stage) -> u64 {
     let recovers_ms =
         if stage.fitted.strikes { stage.about.capabilities.recovers_ms(&stage.fitted.policies) } else { 0 };
     (least + next.max().unwrap_or(0)).min(most) + recovers_ms
-}
-
-async fn read_dead_letters(stage: &Stage) -> Result<(), Error> {
-    for (queue, policy) in stage.fitted.policies.iter() {
-        let Some(dead_letter_queue) = policy.dead_letter_queue.clone() else { continue };
-        let asked_at = stage.recorder.now_ms();
-        let ask = Ask::DeadLetters { queue: stage.outside(queue) };
-        let Some(dead) = read_patiently(stage, ask).await? else { continue };
-        let entries = dead.jobs.into_iter().map(|it| entry(stage, it)).collect();
-        stage.recorder.see(DeadLetters { dead_letter_queue, asked_at, entries });
-    }
-    Ok(())
-}
-
-/// A server that has just come back may not answer at once; one that never does is not held to what it did not say.
-async fn read_patiently(stage: &Stage, ask: Ask) -> Result<Option<Dead>, Error> {
-    for _ in 0..ASKED_MAX {
-        if let Answer::Ok(value) = stage.fleet.client().ask(ask.clone()).await? {
-            let dead = serde_json::from_value(value);
-            return dead
-                .map(Some)
-                .map_err(|error| stage.fleet.client().fault(format!("answered dead_letters with {error}")));
-        }
-        tokio::time::sleep(10 * LOOK).await;
-    }
-    Ok(None)
-}
-
-fn entry(stage: &Stage, it: DeadJob) -> DeadLetter {
-    let errors = stage.about.capabilities.dead_letters.has("errors");
-    DeadLetter {
-        job: stage.inside(&it.job).to_owned(),
-        payload: it.payload,
-        error: it.error.filter(|_| errors),
-        attempts: it.attempts,
-    }
-}
-
-async fn read_statuses(stage: &Stage) -> Result<(), Error> {
-    if !stage.about.capabilities.status.is_there() {
-        return Ok(());
-    }
-    let jobs: Vec<_> = stage.lock().jobs.iter().map(|(job, it)| (job.clone(), it.clone())).collect();
-    for (job, progress) in jobs.into_iter().filter(|(_, it)| it.acknowledged) {
-        read_status(stage, &job, &progress).await?;
-    }
-    Ok(())
-}
-
-/// Reads the status of one job that was acknowledged.
-pub(super) async fn read_status(stage: &Stage, job: &str, progress: &Progress) -> Result<(), Error> {
-    // What the system does not tell is filled in as it stands when it is asked: `progress` may be older than that.
-    let deliveries = stage.lock().jobs.get(job).map_or(0, |it| it.deliveries);
-    let asked_at = stage.recorder.now_ms();
-    let which = Which { queue: stage.outside(&progress.queue), job: stage.outside(job) };
-    let row = match stage.fleet.client().ask(Ask::Status(which)).await? {
-        Answer::Ok(value) => {
-            let standing: Standing = serde_json::from_value(value)
-                .map_err(|error| stage.fleet.client().fault(format!("answered status with {error}")))?;
-            let told = standing.status.is_none() || (standing.created_at.is_some() && standing.updated_at.is_some());
-            if !told && stage.about.capabilities.status.has("times") {
-                return Err(stage.fleet.client().fault(
-                    "declares `status` with its times, but answers without `created_at` and `updated_at`".to_owned(),
-                ));
-            }
-            row(stage, standing, deliveries)
-        }
-        Answer::Refused(_) | Answer::Unknown(_) => return Ok(()), // It told nothing.
-    };
-    let cancelled = stage.lock().jobs.get(job).is_some_and(|it| it.cancelled);
-    if row.is_none() && cancelled && !stage.about.capabilities.cancel.has("keeps") {
-        return Ok(()); // It leaves no trace, as declared.
-    }
-    let user = stage.plans.get(job).map(|plan| plan.user.clone()).unwrap_or_default();
-    stage.recorder.see(StatusRead { job: job.to_owned(), user, asked_at, row });
-    Ok(())
-}
-
-/// What a system does not tell is filled in from what was seen, where no clause will be judged by it.
-fn row(stage: &Stage, it: Standing, deliveries: u32) -> Option<Row> {
-    let now = stage.recorder.epoch_ms() + stage.recorder.now_ms();
-    let times = stage.about.capabilities.status.has("times");
-    Some(Row {
-        status: it.status?,
-        retry_count: it.retry_count.unwrap_or_else(|| deliveries.saturating_sub(1)),
-        result: it.result,
-        error: it.error,
-        created_at: it.created_at.unwrap_or(now),
-        updated_at: it.updated_at.unwrap_or(now),
-        completed_at: it.completed_at.or_else(|| (it.is_final && !times).then_some(now)),
-        is_final: it.is_final,
-        dead_letter_queue: it.dead_letter_queue,
-    })
 }

@@ -1,12 +1,14 @@
 //! One play: a scenario put to a system in real time, and what was seen of it.
 //!
-//! `clients` asks, `handlers` does what the scenario says that handlers do, `faults` strikes, `drain` waits for the end.
+//! `clients` asks, `handlers` does what the scenario says that handlers do, `faults` strikes, `drain` waits for the end,
+//! `read` reads how jobs stand.
 //! They share the [`Stage`].
 
 mod clients;
 mod drain;
 mod faults;
 mod handlers;
+mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
