@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// What is late by less is no stall: what happens so close together is not taken to be in order anyway.
-const STALL: Duration = Duration::from_millis(100);
+const STALL: Duration = Duration::from_millis(50);
 
 /// When the latest stall of a run ended.
 #[derive(Clone, Debug, Default)]
@@ -39,9 +39,9 @@ mod tests {
     async fn only_what_was_late_by_much_and_ended_since_counts() {
         let stalls = Stalls::default();
         let begun = Instant::now();
-        tokio::time::advance(Duration::from_millis(150)).await;
+        tokio::time::advance(Duration::from_millis(100)).await;
         stalls.note(begun, Duration::from_millis(60));
-        assert!(!stalls.since(begun), "90 ms late is no stall");
+        assert!(!stalls.since(begun), "40 ms late is no stall");
         stalls.note(begun, Duration::from_millis(20));
         assert!(stalls.since(begun));
         let afterwards = Instant::now();

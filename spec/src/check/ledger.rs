@@ -106,6 +106,8 @@ pub(super) struct Live {
     pub(super) ready_clock: u64,
     /// The player's time of the event since which it waits and no older job of its key is in the way.
     pub(super) waits_from: u64,
+    /// The queue's time when the older job of its key ended that was in its way; 0 if there was none.
+    pub(super) freed_clock: u64,
     /// The attempts since it was created (or redriven), in order.
     pub(super) attempts: Vec<Attempt>,
     /// Deliveries over its whole life, redrives included.
@@ -354,6 +356,7 @@ impl Ledger {
                     created_clock: it.clock,
                     ready_clock: self.first_ready_at(named.queue, it.clock),
                     waits_from: at,
+                    freed_clock: 0,
                     attempts: Vec::new(),
                     deliveries: 0,
                     lines,
@@ -542,17 +545,22 @@ impl Ledger {
         due.max(live.waits_from).max(self.resumed_at(live.queue))
     }
 
-    /// By how much later than `ready_clock` the waiting `live` may really be due: what jitter may have added to its
-    /// backoff, and after a loss the time until the queue noticed it, where the queue does not say when a retry is due.
+    /// By how much later than `ready_clock` the waiting `live` may really be due, where the queue does not say it: when the
+    /// job in its way ended, what jitter may have added to its backoff, and after a loss the time until the queue noticed it.
     pub(super) fn unsure_ms(&self, live: &Live) -> u64 {
         let retried = u32::try_from(live.attempts.len()).unwrap_or(u32::MAX);
-        if !self.header.inferred || retried == 0 {
+        if !self.header.inferred {
             return 0;
+        }
+        let held_ms = live.freed_clock.saturating_sub(live.ready_clock);
+        if retried == 0 {
+            return held_ms;
         }
         let end = live.attempts.last().and_then(|last| last.end.as_ref());
         let is_lost = end.is_some_and(|end| end.outcome == AttemptOutcome::Lost);
         let unnoticed_ms = if is_lost { self.header.slack.recovery_ms } else { 0 };
-        unnoticed_ms
+        held_ms
+            + unnoticed_ms
             + match self.policy(live.queue).map(|policy| &policy.backoff) {
                 Some(Backoff::Exponential(it)) => it.delay_max_ms(retried) - it.base_ms(retried),
                 _ => 0,
@@ -604,7 +612,11 @@ impl Ledger {
         let key = self.entity(live);
         let next = self.queues.at(live.queue).line.end(&live.place, key, live.ready_clock);
         if let Some(next) = next {
-            let ready_clock = self.live(next).map_or(0, |live| live.ready_clock);
+            let clock = self.clock;
+            let ready_clock = self.live_mut(next).map_or(0, |live| {
+                live.freed_clock = clock;
+                live.ready_clock
+            });
             self.wait(at, next, ready_clock);
         }
     }

@@ -163,9 +163,12 @@ impl Inference<'_> {
                 self.deliver_unseen(index, at, &it.processor);
             }
             What::Fault(it) => {
+                let heals_at = self.ahead.heals.get(&it.fault).copied().unwrap_or(u64::MAX);
+                if it.active && it.kind == "kill" && it.on.iter().any(|host| !host.starts_with("processor-")) {
+                    self.grant_before_death(index, at, heals_at);
+                }
                 self.say(event.clone());
                 if it.active {
-                    let heals_at = self.ahead.heals.get(&it.fault).copied().unwrap_or(u64::MAX);
                     self.lose(index, at, &it.on, heals_at);
                 }
                 // Whoever holds jobs that nobody lived to tell of: a worker, as far as it matters here. What strikes is

@@ -42,6 +42,24 @@ impl Inference<'_> {
         }
     }
 
+    /// The server is killed at `index`: what workers are heard to start before it is back, it had granted before.
+    pub(super) fn grant_before_death(&mut self, index: usize, at: u64, heals_at: u64) {
+        let until_back = self.events.iter().skip(index + 1).take_while(|event| event.at < heals_at);
+        let starts: Vec<_> = until_back
+            .filter_map(|event| match &event.what {
+                What::Started(it) => Some(it.clone()),
+                _ => None,
+            })
+            .collect();
+        let clock = self.clock(at);
+        for it in starts {
+            let due = |given: &Given| self.jobs.get(&given.job).is_some_and(|job| job.due_clock <= clock);
+            if it.jobs.iter().all(due) {
+                self.grant_ahead(at, &it);
+            }
+        }
+    }
+
     fn grant_ahead(&mut self, at: u64, it: &Started) {
         if it.jobs.iter().all(|given| self.jobs.get(&given.job).is_some_and(Job::waits)) {
             it.jobs.iter().for_each(|given| self.coalesce_before(at, given));
@@ -201,5 +219,29 @@ mod tests {
             ],
         );
         assert_eq!(by_hand.told(), ["100 granted second 1", "200 granted first 1"]);
+    }
+
+    #[test]
+    fn what_is_heard_to_start_while_the_server_is_dead_was_granted_before() {
+        let heard = |at: u64| {
+            let started = format!(
+                r#"{{"at":{at},"started":{{"processor":"processor-1","delivery":"d1","queue":"work","jobs":[{{"job":"first","attempt":1,"payload":"first"}}]}}}}"#
+            );
+            let before = [
+                r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":4}}"#,
+                r#"{"at":10,"enqueue":{"op":1,"user":"ada","queue":"work","payload":"first"}}"#,
+                r#"{"at":20,"reply":{"op":1,"outcome":"ok","job":"first"}}"#,
+                r#"{"at":30,"pause":{"op":2,"queue":"work"}}"#,
+                r#"{"at":40,"fault":{"fault":1,"kind":"kill","on":["broker"],"active":true}}"#,
+                r#"{"at":41,"reply":{"op":2,"outcome":"ok"}}"#,
+            ];
+            let back = r#"{"at":300,"fault":{"fault":1,"kind":"kill","on":["broker"],"active":false}}"#;
+            let mut lines = before.to_vec();
+            lines.extend(if at < 300 { [started.as_str(), back] } else { [back, started.as_str()] });
+            ByHand::new(ONE, &lines)
+        };
+        assert_eq!(heard(50).told(), ["40 granted first 1"]);
+        assert!(!heard(50).broken().contains(&"status/durable".to_owned()));
+        assert!(heard(900).broken().contains(&"status/durable".to_owned()), "it was back, and the pause was forgotten");
     }
 }

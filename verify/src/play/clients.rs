@@ -48,7 +48,7 @@ pub(super) async fn act(stage: &Arc<Stage>) -> Result<(), Error> {
                 let name = if *times == 1 { job.label.clone() } else { format!("{}~{times}", job.label) };
                 enqueue(stage, &job, name, turn);
             }
-            Deed::Operate(op) => operate(stage, &op).await?,
+            Deed::Operate(op) => operate_until_known(stage, &op).await?,
         }
     }
     Ok(())
@@ -56,6 +56,9 @@ pub(super) async fn act(stage: &Arc<Stage>) -> Result<(), Error> {
 
 /// How often clients look at their jobs while they wait.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How often an operator asks for a queue to be resumed, if there is no answer.
+const RESUMED_MAX: u32 = 40;
 
 /// How many jobs they look at.
 const LOOKED_AT_MAX: usize = 8;
@@ -130,7 +133,19 @@ async fn hear(stage: Arc<Stage>, op: u64, name: String, posted: Posted, turn: Op
     drop(turn);
 }
 
-async fn operate(stage: &Arc<Stage>, it: &OpSpec) -> Result<(), Error> {
+/// An operator who was not told whether a queue goes on asks again: nothing that is left to do would ever be done.
+async fn operate_until_known(stage: &Arc<Stage>, it: &OpSpec) -> Result<(), Error> {
+    for _ in 0..RESUMED_MAX {
+        if operate(stage, it).await? != Told::Unknown || it.act != OpAct::Resume {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Asks for what an operator does, and tells what the answer was.
+async fn operate(stage: &Arc<Stage>, it: &OpSpec) -> Result<Told, Error> {
     let op = stage.next_op();
     let job = it.job.clone().unwrap_or_default();
     let queue = it.queue.clone().unwrap_or_default();
@@ -157,7 +172,7 @@ async fn operate(stage: &Arc<Stage>, it: &OpSpec) -> Result<(), Error> {
             Ask::Resume { queue: stage.outside(&queue) }
         }
         // A scenario with these is not played: `fit` sees to that.
-        OpAct::Purge | OpAct::Connect | OpAct::Disconnect => return Ok(()),
+        OpAct::Purge | OpAct::Connect | OpAct::Disconnect => return Ok(Told::Ok),
     };
     // From the question on it may have been done; a refusal takes that back.
     let before = stage.lock().jobs.get(&job).cloned();
@@ -172,7 +187,7 @@ async fn operate(stage: &Arc<Stage>, it: &OpSpec) -> Result<(), Error> {
     if outcome == Told::Refused {
         take_back(stage, it.act, &job, &queue, before);
     }
-    Ok(())
+    Ok(outcome)
 }
 
 fn take_back(stage: &Stage, act: OpAct, job: &str, queue: &str, before: Option<Progress>) {
