@@ -21,7 +21,7 @@ const MAY_USE: [(&str, &[&str]); 7] = [
     ("runtime/handlers", &["kew-spec", "kew-runtime"]),
     ("sim", &["kew-spec", "kew-runtime"]),
     ("verify", &["kew-spec"]),
-    ("benches/load", &["kew-spec", "kew-runtime"]),
+    ("benches/load", &["kew-spec", "kew-runtime", "kew-sim"]),
     (".", &["kew-spec", "kew-runtime", "kew-handlers", "kew-sim", "kew-verify"]),
 ];
 

@@ -13,7 +13,7 @@ use kew_runtime::broker::{self, Handle, JobRequest, Queue, Refusal, Request, Res
 use kew_runtime::clock::{Clock, SystemClock};
 use kew_runtime::ids::Ids;
 use kew_runtime::processor::{Delivery, Failure, Handler, Processor, Report};
-use kew_runtime::store::{Sqlite, SqliteOptions, Synchronous};
+use kew_runtime::store::{Sqlite, SqliteOptions, Store, Synchronous};
 use kew_spec::queues::Queues;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -46,11 +46,26 @@ pub fn open_keeping(
     synchronous: Synchronous,
     keep_ended_ms: u64,
 ) -> Result<Handle, kew_runtime::store::Error> {
+    open_seen(folder, queues, synchronous, keep_ended_ms, |store| store)
+}
+
+/// Opens a broker whose store `see` has put something around.
+///
+/// # Errors
+///
+/// If the store cannot be opened.
+pub fn open_seen(
+    folder: &Path,
+    queues: Queues,
+    synchronous: Synchronous,
+    keep_ended_ms: u64,
+    see: impl FnOnce(Box<dyn Store>) -> Box<dyn Store>,
+) -> Result<Handle, kew_runtime::store::Error> {
     let options = SqliteOptions { synchronous, ..SqliteOptions::default() };
     let store = Sqlite::open(folder.join("kew.db"), &options)?;
     let reader = store.reader()?;
     let (handle, writer) = broker::new(
-        Box::new(store),
+        see(Box::new(store)),
         Box::new(reader),
         Arc::new(queues),
         Arc::new(SystemClock::new()),

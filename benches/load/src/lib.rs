@@ -5,6 +5,7 @@
 //!   a socket, `limit` with SQLite and nothing around it.
 //! - `latency` is the time from a create to its start on an idle queue, `growth` what a backlog costs, `soak` what hours
 //!   of load leave behind, `disk` how fast the disk syncs.
+//! - `record` writes a load down, so that the checkers can judge it.
 
 pub mod disk;
 pub mod growth;
@@ -14,5 +15,6 @@ pub mod latency;
 pub mod limit;
 pub mod measure;
 pub mod paths;
+pub mod record;
 pub mod soak;
 pub mod work;

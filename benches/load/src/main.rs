@@ -7,7 +7,7 @@ use kew_benches::growth::Backlog;
 use kew_benches::http::{self, Creates};
 use kew_benches::measure::{Measurement, median};
 use kew_benches::work::{IN_FLIGHT, Load, PRODUCERS, Work};
-use kew_benches::{disk, growth, kew, latency, limit, soak};
+use kew_benches::{disk, growth, kew, latency, limit, record, soak};
 use kew_runtime::store::Synchronous;
 
 /// The allocator of `kew`.
@@ -54,6 +54,10 @@ struct Options {
     /// Load a store for so many seconds, with jobs kept for ten seconds after their end, and tell how large it gets.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     soak: Option<u64>,
+    /// Create and process --jobs jobs of three queues at once, some of which fail at first, and write the history to a file
+    /// for `kew check`.
+    #[arg(long, value_name = "FILE.jsonl")]
+    record: Option<std::path::PathBuf>,
     /// Where the stores are made; the system's folder for temporary files unless told.
     #[arg(long)]
     dir: Option<std::path::PathBuf>,
@@ -71,8 +75,11 @@ fn main() {
         Durability::Full => Synchronous::Full,
         Durability::Normal => Synchronous::Normal,
     };
-    let asks_otherwise =
-        options.http || options.latency.is_some() || options.growth.is_some() || options.soak.is_some();
+    let asks_otherwise = options.http
+        || options.latency.is_some()
+        || options.growth.is_some()
+        || options.soak.is_some()
+        || options.record.is_some();
     let works = match options.work.is_empty() && !asks_otherwise {
         true => Work::ALL.to_vec(),
         false => options.work.clone(),
@@ -94,6 +101,9 @@ fn main() {
     }
     if let Some(seconds) = options.soak {
         soak(&options, seconds);
+    }
+    if let Some(file) = &options.record {
+        record(&options, file, synchronous);
     }
     if options.limit {
         let syncs = disk::syncs_per_second(folder(&options).path()).expect("the folder can be written");
@@ -174,6 +184,19 @@ fn soak(options: &Options, seconds: u64) {
     runtime().block_on(soak::run(folder.path(), length, 100_000, keep_ended, |sample| {
         println!("{}", serde_json::to_string(sample).expect("a sample is plain data"));
     }));
+}
+
+fn record(options: &Options, file: &std::path::Path, synchronous: Synchronous) {
+    let took = runtime().block_on(record::run(folder(options).path(), options.jobs, synchronous, file));
+    let took = took.unwrap_or_else(|error| {
+        eprintln!("error: write {}: {error}", file.display());
+        std::process::exit(2)
+    });
+    let rate = f64::from(options.jobs) / took.as_secs_f64();
+    eprintln!(
+        "record    {rate:>9.0} jobs a second while everything was written down; judge it: kew check {}",
+        file.display()
+    );
 }
 
 fn print(measurement: &Measurement) -> f64 {

@@ -1,4 +1,4 @@
-//! The queue's own word: a store that writes down what the store behind it has made durable.
+//! The queue's own word: a store that hands on what the store behind it has made durable.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -9,26 +9,38 @@ use kew_spec::history::{
 
 use super::{Recorder, fingerprint};
 
-/// A store that records.
-pub struct RecordingStore {
-    inner: Box<dyn Store>,
-    recorder: Recorder,
+/// Who writes down what a store has done.
+pub trait Witness: Send {
+    /// It has done this now.
+    fn see(&self, what: What);
 }
 
-impl RecordingStore {
-    /// Records what `inner` does.
-    pub fn new(inner: Box<dyn Store>, recorder: Recorder) -> Self {
-        Self { inner, recorder }
+impl Witness for Recorder {
+    fn see(&self, what: What) {
+        Self::see(self, what);
     }
 }
 
-impl Store for RecordingStore {
+/// A store that records.
+pub struct RecordingStore<W> {
+    inner: Box<dyn Store>,
+    witness: W,
+}
+
+impl<W: Witness> RecordingStore<W> {
+    /// Lets `witness` write down what `inner` does.
+    pub fn new(inner: Box<dyn Store>, witness: W) -> Self {
+        Self { inner, witness }
+    }
+}
+
+impl<W: Witness> Store for RecordingStore<W> {
     fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
         async move {
             let answers = self.inner.apply(commands).await?;
             for (command, answer) in commands.iter().zip(&answers) {
                 if let Some(what) = seen(command, answer) {
-                    self.recorder.see(what);
+                    self.witness.see(what);
                 }
             }
             Ok(answers)
