@@ -13,12 +13,14 @@ macro_rules! scenarios {
 
 scenarios! {
     "aging"
+    "backlog-fails-in-part"
     "backoff-cap"
     "dead-letters-of-one"
     "entity-tried-again"
     "late-answer"
     "limited"
     "never-gives-up"
+    "run-over-ticks"
     "tick-drains"
     "ticks-under-a-pause"
 }

@@ -17,9 +17,9 @@ const policies = {}, queues = {}, workers = {}; // by queue
 const ids = new Map(); // the harness's name of a job -> BullMQ's id
 const handlers = new Map(); // invocation -> { resolve, reject }
 const settling = new Map(); // BullMQ's id -> the invocation that has just told its outcome
-const turns = new Map(); // queue and key -> the enqueue before, so that those of one key come one by one
+const turns = new Map(); // queue and key -> what was asked before, so that enqueues and reads of one key come one by one
 const followUps = new Map(); // BullMQ's id of a running job -> the name of the one follow-up of its key
-const keys = new Map(); // the name of a follow-up -> its key
+const keys = new Map(); // the harness's name of a job -> its key
 let invocations = 0;
 
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -86,6 +86,7 @@ const operations = {
       backoff: backoff && { type: "exponential", delay: backoff.exponential.first_ms },
       deduplication: key && { id: key, keepLastIfActive: true },
     });
+    if (key) keys.set(job, key);
     const name = await (key ? inTurn(`${queue} ${key}`, async () => nameOf(queue, key, job, await add()))
       : idempotency_key ? add().then((added) => queues[queue].getJob(added.id)).then((kept) => kept.data.job)
       : add().then(() => job));
@@ -100,16 +101,8 @@ const operations = {
   },
 
   async status({ queue, job }) {
-    for (;;) { // a job's state and its fields are read one after the other: again, until they belong together
-      const before = await find(queue, job, null);
-      const state = await before?.getState();
-      const read = before && await find(queue, job, null);
-      if (!read) return await keptFor(queue, job) ? { status: "pending", final: false, retry_count: 0 } : { status: null };
-      if (["attemptsStarted", "attemptsMade", "finishedOn"].some((field) => before[field] !== read[field])) continue;
-      const status = { active: "processing", completed: "completed", failed: "failed" }[state] ?? (read.attemptsStarted ? "failed" : "pending");
-      const started = Math.min(read.attemptsStarted, read.opts.attempts); // a start beyond the limit runs no handler
-      return { status, final: ["completed", "failed"].includes(state), retry_count: Math.max(started - 1, 0), ...(status === "failed" && { error: read.failedReason ?? "stalled" }) };
-    }
+    const key = keys.get(job);
+    return key ? inTurn(`${queue} ${key}`, () => statusOf(queue, job)) : statusOf(queue, job);
   },
 
   async redrive({ queue, job }) {
@@ -163,7 +156,6 @@ async function nameOf(queue, key, job, added) {
     if (!kept) return redis.hget(`${prefix}:names`, added.id);
     name = followUps.get(added.id) ?? job;
     followUps.set(added.id, name);
-    keys.set(name, key);
   }
   ids.set(name, id);
   await redis.hset(`${prefix}:names`, job, name);
@@ -180,6 +172,21 @@ async function nameGiven(job) {
 const keptNext = (queue, key) => redis.hget(`${prefix}:${queue}:dn:${key}`, "jid");
 async function keptFor(queue, job) {
   return keys.has(job) && await keptNext(queue, keys.get(job)) === ids.get(job);
+}
+// A job's state and its fields are read one after the other: again, until they belong together.
+async function statusOf(queue, job) {
+  for (;;) {
+    const before = await find(queue, job, null);
+    if (!before && await keptFor(queue, job)) return { status: "pending", final: false, retry_count: 0 };
+    const state = await before?.getState();
+    const read = await find(queue, job, null);
+    if (!before && !read) return { status: null };
+    if (!before || !read) continue; // what was kept has just become a job, or a job was just removed
+    if (["attemptsStarted", "attemptsMade", "finishedOn"].some((field) => before[field] !== read[field])) continue;
+    const status = { active: "processing", completed: "completed", failed: "failed" }[state] ?? (read.attemptsStarted ? "failed" : "pending");
+    const started = Math.min(read.attemptsStarted, read.opts.attempts); // a start beyond the limit runs no handler
+    return { status, final: ["completed", "failed"].includes(state), retry_count: Math.max(started - 1, 0), ...(status === "failed" && { error: read.failedReason ?? "stalled" }) };
+  }
 }
 function inTurn(turn, act) {
   const next = (turns.get(turn) ?? Promise.resolve()).then(act, act);
