@@ -6,11 +6,9 @@ use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 
 use clap::Args;
-use kew_spec::causes::Causes;
-use kew_spec::check::Checker;
-use kew_spec::history::{self, Header, Reader};
-use kew_spec::verdict::Verdict;
+use kew_spec::history::{self, Reader};
 
+use crate::judged::Judged;
 use crate::outcome::{EXIT_CODES, End, Failure};
 use crate::recent::{Kept, Recorded};
 use crate::report::excerpt::{self, Excerpts};
@@ -43,16 +41,6 @@ pub(crate) struct Arguments {
     /// Print the verdict as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// What was read and judged.
-struct Judged {
-    header: Header,
-    events: u64,
-    last_line: u64,
-    verdict: Verdict,
-    /// How often jobs were delivered again, by cause, where that could be seen.
-    causes: Option<Causes>,
 }
 
 /// Runs the command.
@@ -114,17 +102,7 @@ fn to_show(arguments: &Arguments, judged: &Judged) -> Shown {
 }
 
 fn judge<R: BufRead>(input: R, name: &str) -> Result<Judged, Failure> {
-    let reader = Reader::new(input).map_err(|error| at_fault(&error, name))?;
-    let header = reader.header().clone();
-    let mut checker = Checker::new(&header);
-    let (mut events, mut last_line) = (0, 0);
-    for read in reader {
-        let (line, event) = read.map_err(|error| at_fault(&error, name))?;
-        checker.see(line, &event);
-        events += 1;
-        last_line = line;
-    }
-    Ok(Judged { header, events, last_line, causes: checker.causes(), verdict: checker.finish() })
+    Judged::of(input).map_err(|error| at_fault(&error, name))
 }
 
 fn at_fault(error: &history::Error, name: &str) -> Failure {

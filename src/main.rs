@@ -6,6 +6,7 @@
 mod adapter;
 mod architecture;
 mod check;
+mod judged;
 mod outcome;
 mod recent;
 mod report;

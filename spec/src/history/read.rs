@@ -28,7 +28,7 @@ pub struct Reader<R> {
 impl<R: BufRead> Reader<R> {
     /// Reads the header from `input`.
     pub fn new(input: R) -> Result<Self, Error> {
-        let mut lines = Lines { input, line: 0, buffer: Vec::new() };
+        let mut lines = Lines { input, line: 0, bytes: 0, buffer: Vec::new() };
         let Some(first) = lines.next()? else {
             return Err(Error {
                 line: 1,
@@ -44,9 +44,14 @@ impl<R: BufRead> Reader<R> {
         &self.header
     }
 
+    /// How many bytes were read so far.
+    pub fn bytes(&self) -> u64 {
+        self.lines.bytes
+    }
+
     fn read(&mut self) -> Result<Option<(u64, Event)>, Error> {
         let Some(text) = self.lines.next()? else { return Ok(None) };
-        let parsed: Result<Event, _> = serde_json::from_slice(text);
+        let parsed = parse_event(text);
         let line = self.lines.line;
         let event = parsed.map_err(|error| Error { line, message: without_line(&error) })?;
         if event.at < self.at {
@@ -64,6 +69,14 @@ impl<R: BufRead> Iterator for Reader<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.read().transpose()
+    }
+}
+
+/// Text is looked through once for what is no UTF-8, not string by string; the parser names the place where there is any.
+fn parse_event(text: &[u8]) -> serde_json::Result<Event> {
+    match std::str::from_utf8(text) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(text),
     }
 }
 
@@ -89,6 +102,7 @@ fn without_line(error: &serde_json::Error) -> String {
 struct Lines<R> {
     input: R,
     line: u64,
+    bytes: u64,
     buffer: Vec<u8>,
 }
 
@@ -99,9 +113,11 @@ impl<R: BufRead> Lines<R> {
             self.line += 1;
             let limit = LINE_BYTES_MAX as u64 + 1;
             let read = self.input.by_ref().take(limit).read_until(b'\n', &mut self.buffer);
-            if read.map_err(|error| self.error(&error))? == 0 {
+            let read = read.map_err(|error| self.error(&error))?;
+            if read == 0 {
                 return Ok(None);
             }
+            self.bytes += read as u64;
             if LINE_BYTES_MAX < self.buffer.len() {
                 let message = format!("the line is longer than {LINE_BYTES_MAX} bytes");
                 return Err(Error { line: self.line, message });
