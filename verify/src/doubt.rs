@@ -39,6 +39,16 @@ pub(crate) fn put_down_to_the_machine(clauses: &mut [ClauseResult], calmly: &BTr
     }
 }
 
+/// What was tried while the machine stood still, and not exercised, says nothing of the system. `tried` tells of a clause
+/// whether it was.
+pub(crate) fn excuse_missed(clauses: &mut [ClauseResult], tried: impl Fn(&str) -> bool) {
+    for it in clauses.iter_mut().filter(|it| it.cell == Cell::NotExercised) {
+        if tried(&it.clause) {
+            it.cell = Cell::Inconclusive;
+        }
+    }
+}
+
 /// On a machine that was too slow nothing is called late.
 pub(crate) fn excuse(clauses: &mut [ClauseResult]) {
     for it in clauses.iter_mut().filter(|it| it.cell == Cell::Broken) {
@@ -80,6 +90,26 @@ mod tests {
         assert_eq!(becomes("retry/at-most", 1, 6, true), Cell::Broken, "a calm play broke it");
         assert_eq!(becomes("retry/at-most", 3, 6, false), Cell::Broken, "half of the plays broke it");
         assert_eq!(becomes("retry/at-most", 1, 1, false), Cell::Broken, "it was not played again");
+    }
+
+    #[test]
+    fn what_a_machine_that_stood_still_did_not_exercise_is_inconclusive() {
+        let result = |clause: &str, cell: Cell| ClauseResult {
+            clause: clause.into(),
+            cell,
+            exercised: 0,
+            feature: String::new(),
+            emulated: false,
+            shown: None,
+        };
+        let mut all = [
+            result("rate/ceiling", Cell::NotExercised),
+            result("batch/full", Cell::NotExercised),
+            result("rate/used", Cell::NotOffered),
+        ];
+        excuse_missed(&mut all, |clause| clause.starts_with("rate/"));
+        let cells = all.map(|it| it.cell);
+        assert_eq!(cells, [Cell::Inconclusive, Cell::NotExercised, Cell::NotOffered]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::capability::Is;
-use crate::doubt::{broken_by, broken_calmly, excuse, is_broken, put_down_to_the_machine};
+use crate::doubt::{broken_by, broken_calmly, excuse, excuse_missed, is_broken, put_down_to_the_machine};
 use crate::fit::{Fitted, fit};
 use crate::fleet::{Fleet, System};
 use crate::judge::{Judged, judge};
@@ -132,6 +132,9 @@ pub(crate) async fn verify(
     let calmly = broken_calmly(&plays);
     let calmly = repeat(&stage, &parts, &mut clauses, late_ms, options, calmly).await?;
     put_down_to_the_machine(&mut clauses, &calmly);
+    let exercises = |part: &Part, clause: &str| part.fitted.scenario.exercises.iter().any(|it| it == clause);
+    let stalled = |part: &Part| plays.get(&part.name).is_some_and(|play| play.stalled);
+    excuse_missed(&mut clauses, |clause| parts.iter().any(|part| exercises(part, clause) && stalled(part)));
     probe.end();
     Hall::end(stage).await;
     let result = Verification {
