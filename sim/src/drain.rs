@@ -309,4 +309,12 @@ mod tests {
         assert_eq!(ends(batch, late), [false, false]);
         assert_eq!(ends(batch, SLOW), [true, false], "it fails alone");
     }
+
+    #[test]
+    fn a_play_lasts_until_each_job_has_gone_through_its_script() {
+        let likely = |attempts: &str| likely_ms(&scenario("attempts = 3", &job(&format!("attempts = [{attempts}]"))));
+        assert_eq!(likely(r#"{ do = "hang" }"#), 6_000, "each attempt is stopped at its timeout");
+        assert_eq!(likely(r#"{ do = "hang" }, { do = "succeed", after_ms = 500 }"#), 2_500);
+        assert_eq!(likely(r#"{ do = "succeed", after_ms = 500 }"#), 500);
+    }
 }

@@ -14,9 +14,9 @@ use futures_util::future::BoxFuture;
 use kew_runtime::broker::{self, Handle, Queue, Request, Response};
 use kew_runtime::processor::{Delivery, Failure, Handler, Processor, Report};
 use kew_runtime::store::{JobRow, Query, Rows, Synchronous};
-use kew_sim::record::{RecordingStore, Witness, fingerprint};
+use kew_sim::record::{RecordingStore, Witness, fingerprint, row};
 use kew_spec::history::{
-    self, AttemptOutcome, Drained, Ended, Enqueue, Event, Finished, Given, Header, Reply, Row, Sight, Slack, Started,
+    self, AttemptOutcome, Drained, Ended, Enqueue, Event, Finished, Given, Header, Reply, Sight, Slack, Started,
     StatusRead, Told, What, Writer,
 };
 use kew_spec::queues::Queues;
@@ -247,19 +247,5 @@ async fn job(broker: &Handle, id: &str) -> JobRow {
     match broker.call(Request::Read(Query::Job { job: id.to_owned() })).await {
         Ok(Response::Rows(Rows::Jobs(mut rows))) if rows.len() == 1 => rows.remove(0),
         other => panic!("not the row of {id}: {other:?}"),
-    }
-}
-
-fn row(it: JobRow) -> Row {
-    Row {
-        status: it.status,
-        retry_count: it.retry_count,
-        result: it.result.map(|result| serde_json::from_str(result.get()).expect("a result is JSON")),
-        error: it.error,
-        created_at: it.created_ms,
-        updated_at: it.updated_ms,
-        completed_at: it.completed_ms,
-        is_final: it.completed_ms.is_some(),
-        dead_letter_queue: it.dead_letter_queue,
     }
 }

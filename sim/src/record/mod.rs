@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kew_spec::history::{Event, What};
 use sha2::{Digest, Sha256};
 
-pub use store::{RecordingStore, Witness};
+pub use store::{RecordingStore, Witness, row};
 
 use crate::clock;
 

@@ -2,9 +2,9 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use kew_runtime::store::{Answer, Command, Ending, Error, How, Outcome, Outlook, Settle, Store, Then};
+use kew_runtime::store::{Answer, Command, Ending, Error, How, JobRow, Outcome, Outlook, Settle, Store, Then};
 use kew_spec::history::{
-    self, Accepted, AttemptOutcome, Cancelled, Granted, Lease, Paused, Purged, Redriven, Settled, What,
+    self, Accepted, AttemptOutcome, Cancelled, Granted, Lease, Paused, Purged, Redriven, Row, Settled, What,
 };
 
 use super::{Recorder, fingerprint};
@@ -127,5 +127,20 @@ fn settled(it: &Settle, accepted: bool) -> Settled {
         error,
         delay_asked_ms: None,
         clock: it.now_ms,
+    }
+}
+
+/// How a job stands, as the store tells it.
+pub fn row(it: JobRow) -> Row {
+    Row {
+        status: it.status,
+        retry_count: it.retry_count,
+        result: it.result.and_then(|result| serde_json::from_str(result.get()).ok()),
+        error: it.error,
+        created_at: it.created_ms,
+        updated_at: it.updated_ms,
+        completed_at: it.completed_ms,
+        is_final: it.completed_ms.is_some(),
+        dead_letter_queue: it.dead_letter_queue,
     }
 }

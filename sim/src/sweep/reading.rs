@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use kew_runtime::broker::{Queue, Request, Response};
-use kew_runtime::store::{DeadLetterRow, JobRow, Query, Rows};
-use kew_spec::history::{DeadAttempt, DeadLetter, DeadLetters, Row, StatusRead};
+use kew_runtime::store::{DeadLetterRow, Query, Rows};
+use kew_spec::history::{DeadAttempt, DeadLetter, DeadLetters, StatusRead};
 
 use crate::clock;
-use crate::record::{Recorder, fingerprint};
+use crate::record::{Recorder, fingerprint, row};
 
 /// More than a run has.
 const DEAD_LETTERS_MAX: u32 = 500;
@@ -39,20 +39,6 @@ impl Reading {
         let Ok(Response::Rows(Rows::DeadLetters(rows))) = self.queue.call(Request::Read(query)).await else { return };
         let entries = rows.into_iter().map(entry).collect();
         self.recorder.see(DeadLetters { dead_letter_queue, asked_at, entries });
-    }
-}
-
-fn row(it: JobRow) -> Row {
-    Row {
-        status: it.status,
-        retry_count: it.retry_count,
-        result: it.result.and_then(|result| serde_json::from_str(result.get()).ok()),
-        error: it.error,
-        created_at: it.created_ms,
-        updated_at: it.updated_ms,
-        completed_at: it.completed_ms,
-        is_final: it.completed_ms.is_some(),
-        dead_letter_queue: it.dead_letter_queue,
     }
 }
 
