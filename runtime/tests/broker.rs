@@ -7,6 +7,7 @@ use kew_runtime::clock::SystemClock;
 use kew_runtime::ids::Ids;
 use kew_runtime::store::{How, Query, Rows, Sqlite, SqliteOptions};
 use kew_spec::queues::Queues;
+use rusqlite::Connection;
 
 fn broker(folder: &std::path::Path) -> (Handle, Writer) {
     let store = Sqlite::open(folder.join("kew.sqlite"), &SqliteOptions::default()).expect("a new store opens");
@@ -29,14 +30,28 @@ fn job(id: &str, key: &str, fingerprint: &str) -> JobRequest {
 
 /// Runs `talk` beside the broker's writer.
 fn with_broker<F: Future<Output = ()> + Send + 'static>(talk: impl FnOnce(Handle) -> F) {
+    with_broker_and_file(|handle, _| talk(handle));
+}
+
+/// Another program that works on the broker's file.
+fn with_broker_and_file<F: Future<Output = ()> + Send + 'static>(talk: impl FnOnce(Handle, Connection) -> F) {
     let folder = tempfile::tempdir().expect("a folder for the store");
     let (handle, writer) = broker(folder.path());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let writer = tokio::spawn(writer.run());
-        talk(handle).await;
+        let other = Connection::open(folder.path().join("kew.sqlite")).expect("the file is there");
+        talk(handle, other).await;
         writer.await.expect("the writer does not panic").expect("the writer ends well when nobody asks any more");
     });
+}
+
+async fn pulled(handle: &Handle) -> Result<usize, Refusal> {
+    let pull = Pull { processor: "here".into(), slots: 1, ..Pull::default() };
+    match handle.call(Request::Pull(pull)).await? {
+        Response::Pulled(pulled) => Ok(pulled.deliveries.len()),
+        other => panic!("{other:?}"),
+    }
 }
 
 async fn hows(handle: &Handle, jobs: Vec<JobRequest>) -> Result<Vec<How>, Refusal> {
@@ -75,8 +90,42 @@ fn a_pull_that_nobody_waits_for_any_more_is_granted_nothing() {
         let given_up = tokio::time::timeout(std::time::Duration::ZERO, handle.call(Request::Pull(pull))).await;
         assert!(given_up.is_err(), "there is nothing to pull yet");
         hows(&handle, vec![job("a", "k", "one")]).await.expect("it is enqueued");
-        let pull = Pull { processor: "here".into(), slots: 1, ..Pull::default() };
-        let pulled = handle.call(Request::Pull(pull)).await;
-        assert!(matches!(pulled, Ok(Response::Pulled(pulled)) if pulled.deliveries.len() == 1));
+        assert_eq!(pulled(&handle).await, Ok(1));
+    });
+}
+
+#[test]
+fn while_the_store_fails_all_who_ask_are_told_and_afterwards_it_goes_on() {
+    with_broker_and_file(|handle, other| async move {
+        other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
+        let several = vec![job("a", "k#0", "one"), job("b", "k#1", "one")];
+        let asked = tokio::join!(
+            hows(&handle, several.clone()),
+            hows(&handle, vec![job("c", "l", "one")]),
+            handle.call(Request::Pause { queue: "pdf_generation".into(), paused: true }),
+        );
+        for refusal in [asked.0.err(), asked.1.err(), asked.2.err()] {
+            assert!(
+                matches!(&refusal, Some(Refusal::Unavailable(why)) if why.contains("another program is using the file")),
+                "{refusal:?}"
+            );
+        }
+        other.execute_batch("ROLLBACK").expect("it was begun");
+        assert_eq!(hows(&handle, several).await, Ok(vec![How::Created, How::Created]));
+        assert_eq!(pulled(&handle).await, Ok(1));
+    });
+}
+
+#[test]
+fn a_claim_that_fails_takes_back_what_was_asked_along_with_it() {
+    with_broker_and_file(|handle, other| async move {
+        hows(&handle, vec![job("a", "k", "one")]).await.expect("it is enqueued");
+        other.execute("UPDATE job_status SET payload = NULL", []).expect("nobody else writes");
+        let (enqueued, refused) = tokio::join!(hows(&handle, vec![job("b", "l", "one")]), pulled(&handle));
+        assert!(matches!(enqueued, Err(Refusal::Unavailable(_))), "{enqueued:?}");
+        assert!(matches!(refused, Err(Refusal::Unavailable(_))), "{refused:?}");
+        other.execute("UPDATE job_status SET payload = '{}'", []).expect("nobody else writes");
+        assert_eq!(hows(&handle, vec![job("b", "l", "one")]).await, Ok(vec![How::Created]));
+        assert_eq!(pulled(&handle).await, Ok(1));
     });
 }

@@ -4,6 +4,7 @@
 
 use futures_util::FutureExt;
 use kew_runtime::store::*;
+use kew_spec::lifecycle::Status;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
@@ -22,12 +23,32 @@ impl Bench {
         Self { folder, store, reader }
     }
 
+    /// The same file, opened anew.
+    fn reopen(self) -> Self {
+        let path = self.path();
+        let Self { folder, store, reader } = self;
+        drop((store, reader));
+        let store = Sqlite::open(path, &SqliteOptions::default()).unwrap();
+        let reader = store.reader().unwrap();
+        Self { folder, store, reader }
+    }
+
     fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("kew.db")
     }
 
     fn try_all(&mut self, commands: &[Command]) -> Result<Vec<Answer>, Error> {
+        let answers = self.apply(commands)?;
+        self.commit()?;
+        Ok(answers)
+    }
+
+    fn apply(&mut self, commands: &[Command]) -> Result<Vec<Answer>, Error> {
         self.store.apply(commands).now_or_never().expect("the store does not wait")
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.store.commit().now_or_never().expect("the store does not wait")
     }
 
     fn one(&mut self, command: Command) -> Answer {
@@ -72,8 +93,13 @@ impl Bench {
     }
 
     fn row(&mut self, job: &str) -> JobRow {
+        self.jobs(job).remove(0)
+    }
+
+    /// One row or none.
+    fn jobs(&mut self, job: &str) -> Vec<JobRow> {
         match self.read(Query::Job { job: job.into() }) {
-            Rows::Jobs(mut rows) => rows.remove(0),
+            Rows::Jobs(rows) => rows,
             other => panic!("{other:?}"),
         }
     }

@@ -1,14 +1,17 @@
 //! The queue itself: it owns the store and decides who gets what, when.
 //!
-//! One task writes. It takes whatever requests wait, turns them into commands, applies these in one transaction and
-//! answers after the commit (group commit). Reads go past it, on a connection of their own.
+//! One task writes. It takes whatever requests wait, turns them into commands, applies these and what it gives to
+//! processors in one transaction, and answers after the commit (group commit). Reads go past it, on a connection of their
+//! own.
 //!
 //! - [`Queue`] is what the other roles see, [`Handle`] its near form, [`Remote`] its far one.
-//! - `writer` is the task, `offer` decides which queue gives the next delivery, `decide` what follows an attempt.
+//! - `writer` is the task, `turn` what it does between two commits, `offer` decides which queue gives the next delivery,
+//!   `decide` what follows an attempt.
 
 mod decide;
 mod offer;
 mod remote;
+mod turn;
 mod waiting;
 mod wire;
 mod writer;

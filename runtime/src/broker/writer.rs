@@ -1,15 +1,16 @@
-//! The one task that changes the store. Each turn takes whatever requests wait, applies them in one transaction,
-//! answers after the commit, ends leases that have run out, and then gives work to the pulls that wait.
+//! The one task that changes the store. Each turn is one transaction: it applies whatever requests wait, ends leases that
+//! have run out, gives work to the pulls that wait, and answers them all after the commit.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kew_spec::queues::{Jitter, Policy, Queues};
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc};
 
+use super::turn::{Kind, Turn, enqueued};
 use super::waiting::{Deliveries, Waiting};
-use super::{Ask, EnqueuedJob, Granted, Pulled, Refusal, Request, Response, decide, offer};
+use super::{Ask, Granted, Pull, Pulled, Refusal, Request, decide, offer};
 use crate::clock::{Clock, QueueClock};
 use crate::ids::Ids;
 use crate::processor::{Delivery, Job};
@@ -28,21 +29,24 @@ pub const RETENTION_MS: u64 = 30 * 24 * 3_600_000;
 /// The longest sleep. A wall clock that jumps forward is noticed after this.
 const SLEEP_MAX_MS: u64 = 1_000;
 
-/// A write request in the making: how many commands it became, and where its answer goes.
-struct Pending {
-    commands: usize,
-    kind: Kind,
-    reply: oneshot::Sender<Result<Response, Refusal>>,
+/// Why a request comes to nothing.
+enum Stop {
+    /// This one is refused.
+    Refused(Refusal),
+    /// The store failed, and with it the turn.
+    Failed(Error),
 }
 
-/// How a write request's answers are put together.
-enum Kind {
-    /// What became of the first of several jobs, when it was asked for ahead of the others.
-    Enqueue(Option<How>),
-    Settle,
-    Cancel(String),
-    DeadLetter(String),
-    Other,
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// The writing task of a broker.
@@ -109,48 +113,84 @@ impl Writer {
         }
     }
 
-    /// One turn. Returns when the next one is due, if nothing is asked before.
+    /// One turn, in one transaction. Returns when the next one is due, if nothing is asked before.
     async fn turn(&mut self, asks: Vec<Ask>, now_ms: u64) -> Result<u64, Error> {
-        self.write(asks, now_ms).await;
-        let outlook = self.store.outlook(now_ms).await?;
-        let outlook = self.expire(outlook, now_ms).await?;
-        self.waiting.retain(|waiting| !waiting.is_gone());
-        let outlook = self.give(outlook, now_ms).await?;
-        Ok(self.next_ms(&outlook, now_ms))
+        let mut turn = Turn::default();
+        let done = match self.carry_out(&mut turn, asks, now_ms).await {
+            Ok(outlook) if turn.is_applied => self.store.commit().await.map(|()| outlook),
+            done => done,
+        };
+        match done {
+            Ok(outlook) => {
+                if turn.has_ended {
+                    self.ended.notify_waiters();
+                }
+                turn.tell(now_ms);
+                Ok(self.next_ms(&outlook, now_ms))
+            }
+            Err(error) => {
+                turn.refuse(&error);
+                // They have kept up with what may not have taken place.
+                self.deliveries = Deliveries::default();
+                Err(error)
+            }
+        }
     }
 
-    /// Applies all write requests in one transaction and answers them.
-    async fn write(&mut self, asks: Vec<Ask>, now_ms: u64) {
-        let (mut commands, mut pending) = (Vec::new(), Vec::new());
-        for ask in asks {
-            match ask.request {
-                Request::Pull(pull) => self.waiting.push_back(Waiting::new(pull, now_ms, ask.reply)),
-                request => match self.commands(request, now_ms).await {
-                    Ok((kind, mut made)) => {
-                        pending.push(Pending { commands: made.len(), kind, reply: ask.reply });
-                        commands.append(&mut made);
-                    }
-                    Err(refusal) => drop(ask.reply.send(Err(refusal))),
-                },
+    async fn carry_out(&mut self, turn: &mut Turn, asks: Vec<Ask>, now_ms: u64) -> Result<Outlook, Error> {
+        self.write(turn, asks, now_ms).await?;
+        let outlook = self.store.outlook(now_ms).await?;
+        let outlook = self.expire(turn, outlook, now_ms).await?;
+        self.waiting.retain(|waiting| !waiting.is_gone());
+        self.give(turn, outlook, now_ms).await
+    }
+
+    async fn apply(&mut self, turn: &mut Turn, commands: &[Command]) -> Result<Vec<Answer>, Error> {
+        turn.is_applied = true;
+        self.store.apply(commands).await
+    }
+
+    /// Applies all write requests.
+    async fn write(&mut self, turn: &mut Turn, asks: Vec<Ask>, now_ms: u64) -> Result<(), Error> {
+        let mut commands = Vec::new();
+        let mut asks = asks.into_iter();
+        while let Some(Ask { request, reply }) = asks.next() {
+            if let Request::Pull(pull) = request {
+                self.waiting.push_back(Waiting::new(pull, now_ms, reply));
+                continue;
+            }
+            match self.commands(turn, request, now_ms).await {
+                Ok((kind, mut made)) => {
+                    turn.ask(kind, made.len(), reply);
+                    commands.append(&mut made);
+                }
+                Err(Stop::Refused(refusal)) => drop(reply.send(Err(refusal))),
+                Err(Stop::Failed(error)) => {
+                    turn.ask(Kind::Other, 0, reply);
+                    asks.for_each(|ask| turn.ask(Kind::Other, 0, ask.reply));
+                    return Err(error);
+                }
             }
         }
         if self.prune_ms <= now_ms {
             self.prune_ms = now_ms + PRUNE_EVERY_MS;
             commands.push(Command::Prune { ended_before_ms: now_ms.saturating_sub(self.retention_ms), now_ms });
         }
-        if !commands.is_empty() || !pending.is_empty() {
-            let applied = self.store.apply(&commands).await;
-            self.answer(&commands, applied, pending);
+        if !commands.is_empty() {
+            let answers = self.apply(turn, &commands).await?;
+            self.follow(turn, &commands, &answers);
+            turn.answer(answers);
         }
+        Ok(())
     }
 
     /// What a write request means for the store.
-    async fn commands(&mut self, request: Request, now_ms: u64) -> Result<(Kind, Vec<Command>), Refusal> {
+    async fn commands(&mut self, turn: &mut Turn, request: Request, now_ms: u64) -> Result<(Kind, Vec<Command>), Stop> {
         Ok(match request {
             Request::Enqueue(jobs) => {
                 let made = jobs.into_iter().map(|job| decide::new_job(&self.queues, job, now_ms));
                 let made: Vec<_> = made.collect::<Result<_, _>>()?;
-                let first = self.ask_ahead(&made).await?;
+                let first = self.ask_ahead(turn, &made).await?;
                 (Kind::Enqueue(first), made.into_iter().map(Command::Enqueue).collect())
             }
             Request::Settle(settlements) => {
@@ -179,57 +219,40 @@ impl Writer {
     }
 
     /// Several jobs under one idempotency key are made all or none. The first one tells whether the key was used for
-    /// something else; made ahead, it is found again by the others' transaction. A crash between the two leaves the
-    /// first one alone, unacknowledged: the same request, repeated, makes the others.
-    async fn ask_ahead(&mut self, jobs: &[NewJob]) -> Result<Option<How>, Refusal> {
+    /// something else; made ahead, it is found again when the others are made.
+    async fn ask_ahead(&mut self, turn: &mut Turn, jobs: &[NewJob]) -> Result<Option<How>, Stop> {
         let [first, _, ..] = jobs else { return Ok(None) };
         if first.idempotency.is_none() {
             return Ok(None);
         }
-        match self.store.apply(&[Command::Enqueue(first.clone())]).await {
-            Ok(mut answers) => enqueued(answers.remove(0)).map(|job| Some(job.how)),
-            Err(error) => Err(Refusal::Unavailable(format!("failed to {error}; it may or may not be done"))),
-        }
+        let mut answers = self.apply(turn, &[Command::Enqueue(first.clone())]).await?;
+        Ok(Some(enqueued(answers.remove(0))?.how))
     }
 
     fn policy(&self, queue: &str) -> Result<&Policy, Refusal> {
         self.queues.get(queue).ok_or_else(|| decide::no_queue(&self.queues, queue))
     }
 
-    /// Answers write requests after the commit, or after its failure, of which the outcome is unknown.
-    fn answer(&mut self, commands: &[Command], applied: Result<Vec<Answer>, Error>, pending: Vec<Pending>) {
-        let answers = match applied {
-            Ok(answers) => answers,
-            Err(error) => {
-                tracing::error!(%error, "the store failed to commit");
-                let refusal = Refusal::Unavailable(format!("failed to {error}; it may or may not be done"));
-                return pending.into_iter().for_each(|it| drop(it.reply.send(Err(refusal.clone()))));
-            }
-        };
-        self.follow(commands, &answers);
-        let mut answers = answers.into_iter();
-        for it in pending {
-            let own: Vec<_> = answers.by_ref().take(it.commands).collect();
-            // Whoever asked may be gone; what was asked is done all the same.
-            let _ = it.reply.send(response(&it.kind, own));
-        }
-    }
-
     /// Keeps up with what the store has done: deliveries that are over, ends to tell.
-    fn follow(&mut self, commands: &[Command], answers: &[Answer]) {
+    fn follow(&mut self, turn: &mut Turn, commands: &[Command], answers: &[Answer]) {
         for (command, answer) in commands.iter().zip(answers) {
             match (command, answer) {
-                (Command::Settle(it), Answer::Settled { accepted: true }) => self.deliveries.settle(&it.lease.job),
-                (Command::Cancel { job, .. }, Answer::Ended(Ending::Done)) => self.deliveries.revoke(job),
+                (Command::Settle(it), Answer::Settled { accepted: true }) => {
+                    self.deliveries.settle(&it.lease.job);
+                    turn.has_ended = true;
+                }
+                (Command::Cancel { job, .. }, Answer::Ended(Ending::Done)) => {
+                    self.deliveries.revoke(job);
+                    turn.has_ended = true;
+                }
                 (Command::Prune { now_ms, .. }, Answer::Pruned { more: true }) => self.prune_ms = *now_ms,
                 _ => {}
             }
         }
-        self.ended.notify_waiters();
     }
 
     /// Ends the attempts whose leases have run out.
-    async fn expire(&mut self, mut outlook: Outlook, now_ms: u64) -> Result<Outlook, Error> {
+    async fn expire(&mut self, turn: &mut Turn, mut outlook: Outlook, now_ms: u64) -> Result<Outlook, Error> {
         while !outlook.expired.is_empty() {
             let expired = std::mem::take(&mut outlook.expired);
             let mut commands = Vec::with_capacity(expired.len());
@@ -242,73 +265,88 @@ impl Writer {
             if commands.is_empty() {
                 break;
             }
-            self.store.apply(&commands).await?;
+            self.apply(turn, &commands).await?;
+            turn.has_ended = true;
             for command in &commands {
                 if let Command::Settle(it) = command {
                     self.deliveries.revoke(&it.lease.job);
                 }
             }
-            self.ended.notify_waiters();
             outlook = self.store.outlook(now_ms).await?;
         }
         Ok(outlook)
     }
 
     /// Gives work to the pulls that wait, first come first served, and sends away those that have waited long enough.
-    async fn give(&mut self, mut outlook: Outlook, now_ms: u64) -> Result<Outlook, Error> {
+    async fn give(&mut self, turn: &mut Turn, mut outlook: Outlook, now_ms: u64) -> Result<Outlook, Error> {
         for _ in 0..self.waiting.len() {
             let Some(waiting) = self.waiting.pop_front() else { break };
-            let mut pulled = Pulled { revoked: self.deliveries.take_over(&waiting.pull.holding), ..Pulled::default() };
-            while (pulled.deliveries.len() as u32) < waiting.pull.slots {
-                let Some(chosen) = offer::choose(&self.queues, &outlook, &waiting.pull.queues, now_ms) else { break };
-                let room = waiting.pull.slots - pulled.deliveries.len() as u32;
-                match self.claim(&waiting, &chosen, room, now_ms).await {
-                    Ok(granted) if granted.is_empty() => break,
-                    Ok(granted) => pulled.deliveries.extend(granted),
-                    Err(error) => {
-                        // What was granted before in this pull is out; the claim that failed is left to its lease.
-                        tracing::error!(%error, "a claim failed");
-                        waiting.answer_or_refuse(pulled, now_ms, &error);
-                        return Err(error);
+            match self.fill(turn, &waiting.pull, &mut outlook, now_ms).await {
+                Ok(pulled) => {
+                    let nothing = pulled.deliveries.is_empty() && pulled.revoked.is_empty();
+                    if nothing && now_ms < waiting.deadline_ms() {
+                        self.waiting.push_back(waiting);
+                    } else {
+                        turn.give(waiting, pulled);
                     }
                 }
-                outlook = self.store.outlook(now_ms).await?;
-            }
-            let nothing = pulled.deliveries.is_empty() && pulled.revoked.is_empty();
-            if nothing && now_ms < waiting.deadline_ms() {
-                self.waiting.push_back(waiting);
-            } else {
-                waiting.answer(pulled, now_ms);
+                Err(error) => {
+                    turn.give(waiting, Pulled::default());
+                    return Err(error);
+                }
             }
         }
         Ok(outlook)
     }
 
-    /// Claims up to `room` deliveries of the chosen queue in one transaction.
+    /// What `pull` is given now.
+    async fn fill(
+        &mut self,
+        turn: &mut Turn,
+        pull: &Pull,
+        outlook: &mut Outlook,
+        now_ms: u64,
+    ) -> Result<Pulled, Error> {
+        let mut pulled = Pulled { revoked: self.deliveries.take_over(&pull.holding), ..Pulled::default() };
+        while (pulled.deliveries.len() as u32) < pull.slots {
+            let Some(chosen) = offer::choose(&self.queues, outlook, &pull.queues, now_ms) else { break };
+            let room = pull.slots - pulled.deliveries.len() as u32;
+            let granted = self.claim(turn, pull, &chosen, room, now_ms).await?;
+            if granted.is_empty() {
+                break;
+            }
+            pulled.deliveries.extend(granted);
+            *outlook = self.store.outlook(now_ms).await?;
+        }
+        Ok(pulled)
+    }
+
+    /// Claims up to `room` deliveries of the chosen queue.
     async fn claim(
         &mut self,
-        waiting: &Waiting,
+        turn: &mut Turn,
+        pull: &Pull,
         chosen: &offer::Offer,
         room: u32,
         now_ms: u64,
     ) -> Result<Vec<Granted>, Error> {
         let queues = self.queues.clone();
         let policy = queues.get(&chosen.queue).expect("only queues with a policy are chosen");
-        let lease_ms = decide::lease_ms(policy, waiting.pull.lease_ms);
+        let lease_ms = decide::lease_ms(policy, pull.lease_ms);
         let claims: Vec<_> = (0..room.min(chosen.deliveries))
             .map(|_| Claim {
                 queue: chosen.queue.clone(),
-                processor: waiting.pull.processor.clone(),
+                processor: pull.processor.clone(),
                 delivery: self.ids.next(now_ms),
                 is_batch: policy.batch.is_some(),
-                max: waiting.pull.batch_size_max.unwrap_or(u32::MAX).clamp(1, policy.batch_size_max()),
+                max: pull.batch_size_max.unwrap_or(u32::MAX).clamp(1, policy.batch_size_max()),
                 rate: policy.rate_limit.as_ref().map(|limit| (limit.starts, limit.per_ms)),
                 lease_until_ms: now_ms + lease_ms,
                 now_ms,
             })
             .map(Command::Claim)
             .collect();
-        let answers = self.store.apply(&claims).await?;
+        let answers = self.apply(turn, &claims).await?;
         let mut granted = Vec::new();
         for (command, answer) in claims.into_iter().zip(answers) {
             if let (Command::Claim(claim), Answer::Claimed(Some(claimed))) = (command, answer) {
@@ -328,17 +366,6 @@ impl Writer {
             .filter(|waiting| 0 < waiting.pull.slots)
             .filter_map(|waiting| offer::next_due_ms(&self.queues, outlook, &waiting.pull.queues, now_ms));
         deadlines.chain(due).chain(outlook.next_lease_ms).chain([self.prune_ms]).min().unwrap_or(u64::MAX)
-    }
-}
-
-impl Waiting {
-    /// Hands over what was granted before the store failed, or the failure if nothing was.
-    fn answer_or_refuse(self, pulled: Pulled, now_ms: u64, error: &Error) {
-        if pulled.deliveries.is_empty() {
-            self.refuse(Refusal::Unavailable(format!("failed to {error}")));
-        } else {
-            self.answer(pulled, now_ms);
-        }
     }
 }
 
@@ -366,45 +393,4 @@ async fn ready_after_redrive(reader: Arc<Mutex<Box<dyn Reader>>>, queues: Arc<Qu
         _ => None,
     };
     policy.map_or(now_ms, |policy| policy.first_ready_at(now_ms))
-}
-
-/// Puts the answers to one request's commands together.
-fn response(kind: &Kind, answers: Vec<Answer>) -> Result<Response, Refusal> {
-    match kind {
-        Kind::Enqueue(first) => {
-            let mut jobs: Vec<_> = answers.into_iter().map(enqueued).collect::<Result<_, _>>()?;
-            if let (Some(how), Some(job)) = (first, jobs.first_mut()) {
-                job.how = *how;
-            }
-            Ok(Response::Enqueued(jobs))
-        }
-        Kind::Settle => {
-            let held = |answer| matches!(answer, Answer::Settled { accepted: true });
-            Ok(Response::Settled(answers.into_iter().map(held).collect()))
-        }
-        Kind::Cancel(job) => ended(job, answers, "has ended already; only a job that has not can be cancelled"),
-        Kind::DeadLetter(job) => ended(job, answers, "is no dead letter"),
-        Kind::Other => Ok(Response::Done),
-    }
-}
-
-fn enqueued(answer: Answer) -> Result<EnqueuedJob, Refusal> {
-    match answer {
-        Answer::Enqueued { job, how } => Ok(EnqueuedJob { id: job, how }),
-        _ => Err(Refusal::Conflict(
-            "the idempotency key was used for a different request; use a new key for a new request".into(),
-        )),
-    }
-}
-
-fn ended(job: &str, answers: Vec<Answer>, not_allowed: &str) -> Result<Response, Refusal> {
-    match answers.into_iter().next() {
-        Some(Answer::Ended(Ending::Done)) => Ok(Response::Done),
-        Some(Answer::Ended(Ending::NotAllowed)) => Err(Refusal::Conflict(format!("job {job} {not_allowed}"))),
-        Some(Answer::Ended(Ending::KeyTaken)) => {
-            let reason = "a newer job for the same key is live; purge this one, or wait for that one to end";
-            Err(Refusal::Conflict(format!("job {job} cannot be redriven: {reason}")))
-        }
-        _ => Err(Refusal::NotFound(format!("there is no job {job}"))),
-    }
 }

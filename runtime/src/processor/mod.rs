@@ -53,6 +53,10 @@ impl Processor {
         }
         let mut running = Running::default();
         while !*stop.borrow() {
+            // All that have ended, so that one pull asks for as many.
+            while let Some(done) = running.tasks.try_join_next() {
+                running.finished(done);
+            }
             let sent = Instant::now();
             let pull = self.pull(&running);
             let must_finish = 0 < pull.slots;

@@ -1,4 +1,4 @@
-//! What the broker asks of a store. [`Store`] applies commands in one durable transaction; [`Reader`] answers questions.
+//! What the broker asks of a store. [`Store`] applies commands and makes them durable; [`Reader`] answers questions.
 //!
 //! A store knows no policies: every time, limit and decision comes in with the command. Commands and answers are data,
 //! so that stores can be compared with a model and wrapped.
@@ -12,16 +12,21 @@ use serde_json::value::RawValue;
 
 pub use sqlite::{Sqlite, SqliteOptions, SqliteReader, Synchronous};
 
-/// A durable store with one writer.
+/// A durable store with one writer. What is applied between two commits takes place as a whole or not at all.
 pub trait Store: Send {
-    /// Applies `commands` in order, in one transaction, and returns their answers when it is durable. After an error it
-    /// is unknown whether the transaction took place.
+    /// Applies `commands` in order and returns their answers. What they did is seen by what this store is asked from now
+    /// on, by nobody else, and is lost in a crash until [`Store::commit`] has returned. After an error nothing that was
+    /// applied since the last commit takes place.
     fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>>;
 
-    /// What waits in each queue that has live jobs, and when something falls due, as of `now_ms`.
+    /// Makes durable all that was applied since the last commit. After an error it is unknown whether that took place.
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// What waits in each queue that has live jobs, and when something falls due, as of `now_ms`. An error takes back
+    /// what was applied since the last commit.
     fn outlook(&mut self, now_ms: u64) -> BoxFuture<'_, Result<Outlook, Error>>;
 
-    /// The latest time that any command carried, over all restarts; 0 for a new store.
+    /// The latest time that any command carried which is durable, over all restarts; 0 for a new store.
     fn last_ms(&mut self) -> BoxFuture<'_, Result<u64, Error>>;
 }
 

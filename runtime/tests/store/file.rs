@@ -67,12 +67,7 @@ fn a_store_that_is_opened_again_knows_everything() {
     let lease = bench.claim(Claim { rate: Some((3, 1_000)), ..claim(6) }).remove(0);
     bench.enqueue(sync("b", "2", 7));
     let before = bench.outlook(7);
-    let path = bench.path();
-    let Bench { folder, store, reader } = bench;
-    drop((store, reader));
-    let store = Sqlite::open(path, &SqliteOptions::default()).unwrap();
-    let reader = store.reader().unwrap();
-    let mut bench = Bench { folder, store, reader };
+    let mut bench = bench.reopen();
     assert_eq!(bench.outlook(7), before);
     assert_eq!(bench.store.last_ms().now_or_never().unwrap().unwrap(), 7);
     assert!(bench.settle(complete(&lease, 8)));

@@ -11,6 +11,42 @@ fn commands_of_one_transaction_see_each_other() {
 }
 
 #[test]
+fn what_is_applied_is_seen_by_the_store_alone_until_it_is_committed() {
+    let mut bench = Bench::new();
+    bench.apply(&[Command::Enqueue(job("a", 0))]).unwrap();
+    assert_eq!(bench.outlook(0).queues[0].ready, 1);
+    assert!(bench.jobs("a").is_empty());
+    bench.apply(&[Command::Claim(claim(1))]).unwrap();
+    bench.commit().unwrap();
+    assert_eq!(bench.row("a").status, Status::Processing);
+    assert!(bench.commit().is_ok(), "there is nothing more to commit");
+}
+
+#[test]
+fn what_was_not_committed_is_gone_when_the_store_is_opened_again() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    bench.apply(&[Command::Claim(claim(1)), Command::Enqueue(job("b", 1))]).unwrap();
+    let mut bench = bench.reopen();
+    assert_eq!(bench.row("a").status, Status::Pending);
+    assert!(bench.jobs("b").is_empty());
+    assert_eq!(bench.claim(claim(2)).len(), 1);
+}
+
+#[test]
+fn a_failure_takes_back_what_was_applied_before_it_in_the_same_transaction() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    let other = rusqlite::Connection::open(bench.path()).unwrap();
+    other.execute("UPDATE job_status SET payload = NULL", []).unwrap();
+    bench.apply(&[Command::Enqueue(job("b", 1))]).unwrap();
+    bench.apply(&[Command::Claim(claim(2))]).unwrap_err();
+    bench.commit().unwrap();
+    assert!(bench.jobs("b").is_empty());
+    assert_eq!(bench.outlook(2).queues[0].ready, 1);
+}
+
+#[test]
 fn a_job_that_is_cancelled_twice_in_one_transaction_ends_once() {
     let mut bench = Bench::new();
     bench.enqueue(job("a", 0));
@@ -30,8 +66,7 @@ fn a_command_that_fails_takes_the_whole_transaction_back_and_the_store_goes_on()
     other.execute("UPDATE job_status SET payload = NULL", []).unwrap();
     let error = bench.try_all(&[Command::Enqueue(job("b", 5)), Command::Claim(claim(6))]).unwrap_err();
     assert_eq!(error.context, "claim from q");
-    let Rows::Jobs(rows) = bench.read(Query::Job { job: "b".into() }) else { panic!() };
-    assert!(rows.is_empty());
+    assert!(bench.jobs("b").is_empty());
     assert_eq!(bench.store.last_ms().now_or_never().unwrap().unwrap(), 0);
     assert_eq!(bench.outlook(6).queues[0].ready, 1, "what was counted along is taken back too");
     other.execute("UPDATE job_status SET payload = '{}'", []).unwrap();

@@ -14,11 +14,13 @@ pub(crate) const IDS: u8 = 24;
 /// JSON that a database could take for something else, or change.
 const PAYLOADS: [&str; 8] = ["{}", "1.50", "-0", "1e5", "null", "\"7\"", "[1, 2]", "{\"a\" : \"é\\u0000\"}"];
 
-/// What happens at one moment: some time passes, then commands are applied together. Sometimes the store is reopened.
+/// What happens at one moment: some time passes, then commands are applied in one transaction, the first `split` of them
+/// ahead of the others. Sometimes the store is reopened.
 #[derive(Clone, Debug)]
 pub(crate) struct Moment {
     pub(crate) pass_ms: u64,
     pub(crate) steps: Vec<Step>,
+    pub(crate) split: usize,
     pub(crate) reopen: bool,
 }
 
@@ -53,8 +55,8 @@ pub(crate) fn id(number: u8) -> String {
 /// A history of a store.
 pub(crate) fn moments() -> impl Strategy<Value = Vec<Moment>> {
     let pass_ms = prop_oneof![10 => Just(0), 20 => 1u64..1_500, 1 => 80_000_000u64..100_000_000];
-    let moment = (pass_ms, vec(step(), 1..6), prop::bool::weighted(0.05));
-    vec(moment.prop_map(|(pass_ms, steps, reopen)| Moment { pass_ms, steps, reopen }), 1..40)
+    let moment = (pass_ms, vec(step(), 1..6), 0usize..6, prop::bool::weighted(0.05));
+    vec(moment.prop_map(|(pass_ms, steps, split, reopen)| Moment { pass_ms, steps, split, reopen }), 1..40)
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -48,7 +48,11 @@ impl Pair {
         let steps = moment.steps.into_iter().enumerate();
         let commands: Vec<_> =
             steps.filter_map(|(nth, step)| step.command(now_ms, &self.leases, serial + nth)).collect();
-        let answers = self.store.apply(&commands).now_or_never().expect("it does not wait").unwrap();
+        // In one transaction, applied in one go or two.
+        let (first, second) = commands.split_at(moment.split.min(commands.len()));
+        let mut answers = self.store.apply(first).now_or_never().expect("it does not wait").unwrap();
+        answers.extend(self.store.apply(second).now_or_never().expect("it does not wait").unwrap());
+        self.store.commit().now_or_never().expect("it does not wait").unwrap();
         same("answers", &answers, &self.model.apply(&commands))?;
         for answer in answers {
             if let Answer::Claimed(Some(claimed)) = answer {

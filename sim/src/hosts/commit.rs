@@ -16,23 +16,39 @@ pub(super) struct Struck {
     pub(super) hazards: Hazards,
 }
 
+impl Struck {
+    async fn disk_delay(&mut self) {
+        let delay = self.disk.take_delay();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+}
+
 impl Store for Struck {
     fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
         async move {
             let applied = self.inner.apply(commands).await;
-            if !commands.is_empty() {
-                // The next commit that succeeds overwrites the frames of one that failed.
-                self.hazards.doubt(applied.is_err());
+            if applied.is_err() {
+                self.hazards.doubt(true);
+                self.disk_delay().await;
             }
-            let delay = self.disk.take_delay();
-            if !delay.is_zero() {
-                tokio::time::sleep(delay).await;
-            }
-            if applied.is_ok() && !commands.is_empty() && self.hazards.spring(self.host) {
+            applied
+        }
+        .boxed()
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let committed = self.inner.commit().await;
+            // The next commit that succeeds overwrites the frames of one that failed.
+            self.hazards.doubt(committed.is_err());
+            self.disk_delay().await;
+            if committed.is_ok() && self.hazards.spring(self.host) {
                 self.hazards.crash(self.host);
                 return std::future::pending().await;
             }
-            applied
+            committed
         }
         .boxed()
     }

@@ -25,25 +25,39 @@ impl Witness for Recorder {
 pub struct RecordingStore<W> {
     inner: Box<dyn Store>,
     witness: W,
+    /// What was done since the last commit: nobody is told of it before it is durable.
+    uncommitted: Vec<What>,
 }
 
 impl<W: Witness> RecordingStore<W> {
     /// Lets `witness` write down what `inner` does.
     pub fn new(inner: Box<dyn Store>, witness: W) -> Self {
-        Self { inner, witness }
+        Self { inner, witness, uncommitted: Vec::new() }
     }
 }
 
 impl<W: Witness> Store for RecordingStore<W> {
     fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
         async move {
-            let answers = self.inner.apply(commands).await?;
-            for (command, answer) in commands.iter().zip(&answers) {
-                if let Some(what) = seen(command, answer) {
-                    self.witness.see(what);
+            let applied = self.inner.apply(commands).await;
+            match &applied {
+                Ok(answers) => {
+                    let done = commands.iter().zip(answers).filter_map(|(command, answer)| seen(command, answer));
+                    self.uncommitted.extend(done);
                 }
+                Err(_) => self.uncommitted.clear(),
             }
-            Ok(answers)
+            applied
+        }
+        .boxed()
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let done = std::mem::take(&mut self.uncommitted);
+            self.inner.commit().await?;
+            done.into_iter().for_each(|what| self.witness.see(what));
+            Ok(())
         }
         .boxed()
     }

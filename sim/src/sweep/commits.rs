@@ -114,11 +114,20 @@ impl Numbered {
 impl Store for Numbered {
     fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
         async move {
-            let before = self.recorder.len();
-            let answers = self.inner.apply(commands).await;
-            self.note(answers.is_ok(), before)?;
+            let applied = self.inner.apply(commands).await;
             self.look();
-            answers
+            applied
+        }
+        .boxed()
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move {
+            let before = self.recorder.len();
+            let committed = self.inner.commit().await;
+            self.note(committed.is_ok(), before)?;
+            self.look();
+            committed
         }
         .boxed()
     }

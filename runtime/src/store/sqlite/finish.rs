@@ -86,6 +86,10 @@ pub(super) fn finish(transaction: &mut Transaction<'_, '_>, live: &Live, end: Fi
 /// Writes the end into the job's row.
 fn close(transaction: &mut Transaction<'_, '_>, live: &Live, end: &Final<'_>, now_ms: u64) -> Result<()> {
     let stamp = transaction.stamp(now_ms);
+    if let Final::Completed(result) = end {
+        transaction.together.complete(live.seq, *result, stamp);
+        return Ok(());
+    }
     let sql = "UPDATE job_status
                SET status = ?3, result = ?4, error = ?5,
                    updated_at = max(updated_at, ?6), completed_at = max(updated_at, ?6)
@@ -115,7 +119,7 @@ pub(super) fn forget_attempts(transaction: &Transaction<'_, '_>, job: &str) -> R
 /// Puts the end where the notifier finds it.
 fn tell(transaction: &mut Transaction<'_, '_>, live: &Live, end: &Final<'_>, seq: u64, now_ms: u64) -> Result<()> {
     if matches!(end, Final::Completed(_)) && live.email.is_none() {
-        transaction.together.complete(live.seq, seq, now_ms);
+        transaction.together.tell(live.seq, seq, now_ms);
         return Ok(());
     }
     let sql = "INSERT INTO job_end (seq, job, queue, user_id, status, error, dead_letter_queue, email, ended_ms)

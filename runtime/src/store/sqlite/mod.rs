@@ -1,6 +1,6 @@
 //! The embedded store: one SQLite file, one connection that writes, any number that read.
 //!
-//! Each [`Store::apply`] is one transaction. SQL never asks for the time or for chance, and there are no triggers. The
+//! What is applied between two commits is one transaction. SQL never asks for the time or for chance, and there are no triggers. The
 //! file holds all there is; what claims are chosen by is kept in memory beside it, so that a job costs a few statements,
 //! each of which finds its row by number, and the same few however much waits or has ended.
 //!
@@ -39,7 +39,8 @@ use rusqlite::Connection;
 
 use super::{Answer, Command, Error, Outlook, Query, Reader, Rows, Store};
 use lines::Lines;
-use statement::failed;
+use statement::{failed, roll_back};
+use transaction::Open;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -76,6 +77,8 @@ pub struct Sqlite {
     connection: Connection,
     /// What is live; absent after a failure, until it is read again.
     lines: Option<Lines>,
+    /// The transaction that is under way.
+    open: Option<Open>,
     path: PathBuf,
     vfs: Option<String>,
     /// Held for as long as the store is open. Declared last, so that it is let go after the connection has closed.
@@ -92,17 +95,32 @@ impl Sqlite {
     pub fn open(path: impl AsRef<Path>, options: &SqliteOptions) -> Result<Self, Error> {
         let path = path.as_ref();
         let (connection, lock) = open::writer(path, options)?;
-        let mut store = Self { connection, lines: None, path: path.into(), vfs: options.vfs.clone(), _lock: lock };
-        store.lines = Some(store.take_lines()?);
+        let (path, vfs) = (path.into(), options.vfs.clone());
+        let mut store = Self { connection, lines: None, open: None, path, vfs, _lock: lock };
+        store.attempt(|_, _, _| Ok(()))?;
         Ok(store)
     }
 
-    /// What is live: as it is known, or read from the file.
-    fn take_lines(&mut self) -> Result<Lines, Error> {
-        match self.lines.take() {
+    /// Does `work` with what is live, as it is known or read from the file. A failure takes back the transaction that is
+    /// under way, and what is known along with it.
+    fn attempt<T>(
+        &mut self,
+        work: impl FnOnce(&Connection, &mut Lines, &mut Option<Open>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let lines = match self.lines.take() {
             Some(lines) => Ok(lines),
             None => Lines::read(&self.connection).map_err(|error| failed("read what is live", &error)),
+        };
+        let done = lines.and_then(|mut lines| {
+            let done = work(&self.connection, &mut lines, &mut self.open)?;
+            self.lines = Some(lines);
+            Ok(done)
+        });
+        if done.is_err() {
+            self.open = None;
+            roll_back(&self.connection);
         }
+        done
     }
 
     /// A reading side with a connection of its own.
@@ -118,24 +136,16 @@ impl Sqlite {
 
 impl Store for Sqlite {
     fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
-        async move {
-            // Taken out for as long: after a failure they have gone along with changes that may not have taken place.
-            let mut lines = self.take_lines()?;
-            let answers = transaction::apply(&self.connection, &mut lines, commands)?;
-            self.lines = Some(lines);
-            Ok(answers)
-        }
-        .boxed()
+        async move { self.attempt(|connection, lines, open| transaction::apply(connection, lines, open, commands)) }
+            .boxed()
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        async move { self.attempt(transaction::commit) }.boxed()
     }
 
     fn outlook(&mut self, now_ms: u64) -> BoxFuture<'_, Result<Outlook, Error>> {
-        async move {
-            let mut lines = self.take_lines()?;
-            let outlook = outlook::outlook(&self.connection, &mut lines, now_ms)?;
-            self.lines = Some(lines);
-            Ok(outlook)
-        }
-        .boxed()
+        async move { self.attempt(|connection, lines, _| outlook::outlook(connection, lines, now_ms)) }.boxed()
     }
 
     fn last_ms(&mut self) -> BoxFuture<'_, Result<u64, Error>> {

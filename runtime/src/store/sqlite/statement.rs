@@ -108,11 +108,18 @@ pub(super) fn atomically<T>(
         connection.run("COMMIT", []).map_err(|error| failed("commit", &error))?;
         Ok(value)
     });
-    // Some failures roll back by themselves. Whether this one works is of no use to know beside the failure before it.
-    if done.is_err() && !connection.is_autocommit() {
-        let _ = connection.execute_batch("ROLLBACK");
+    if done.is_err() {
+        roll_back(connection);
     }
     done
+}
+
+/// Takes back the transaction that is under way, if there is one, after a failure.
+pub(super) fn roll_back(connection: &Connection) {
+    // Some failures roll back by themselves. Whether this one works is of no use to know beside the failure before it.
+    if !connection.is_autocommit() {
+        let _ = connection.execute_batch("ROLLBACK");
+    }
 }
 
 /// A failure of SQLite while doing `what`, which reads after "failed to".

@@ -15,6 +15,7 @@ const STATEMENTS: &[(&str, &str)] = &[
     (claim::CHOSEN, "SEARCH job_status USING INTEGER PRIMARY KEY"),
     (together::LEASE, "SEARCH live USING INTEGER PRIMARY KEY"),
     (together::PROCESS, "SEARCH job_status USING INTEGER PRIMARY KEY"),
+    (together::COMPLETE, "SEARCH job_status USING INTEGER PRIMARY KEY"),
     (together::DELETE, "SEARCH live USING INTEGER PRIMARY KEY"),
     (claim::USED, "at_ms>?"),
     (enqueue::NEWEST, "live_key"),

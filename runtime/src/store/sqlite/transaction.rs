@@ -1,27 +1,35 @@
-//! One transaction: a slice of commands, all of them or none.
+//! One transaction: the commands between two commits, all of them or none.
 
 use std::rc::Rc;
 
 use rusqlite::Connection;
 
 use super::lines::Lines;
-use super::statement::{Prepared, Statements, atomically, failed};
+use super::statement::{Prepared, Statements, failed};
 use super::together::Together;
 use super::{claim, dead_letter, enqueue, finish, prune, settle, upkeep};
 use crate::store::{Answer, Claim, Command, Error};
 use crate::timestamp;
 
-/// A transaction in the making.
+/// What a transaction that is under way has come to; written when it ends.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// The version of the newest accepted payload.
+    version: u64,
+    /// The number of the newest end.
+    ended: u64,
+    /// The latest time that a command carried.
+    last_ms: u64,
+}
+
+/// Commands of a transaction as they are carried out.
 pub(super) struct Transaction<'a, 'c> {
     pub(super) connection: &'a Prepared<'c>,
     /// Told of every change of what is live.
     pub(super) lines: &'a mut Lines,
     /// What is still to be written for many jobs at once.
     pub(super) together: Together,
-    /// The version of the newest accepted payload.
-    version: u64,
-    /// The number of the newest end.
-    ended: u64,
+    open: &'a mut Open,
     /// The last time that was written as text: most commands of a transaction carry the same one.
     stamp: (u64, Rc<str>),
 }
@@ -29,19 +37,19 @@ pub(super) struct Transaction<'a, 'c> {
 impl Transaction<'_, '_> {
     /// The version of the newest accepted payload.
     pub(super) fn newest_version(&self) -> u64 {
-        self.version
+        self.open.version
     }
 
     /// The version of a payload that is being accepted.
     pub(super) fn next_version(&mut self) -> u64 {
-        self.version += 1;
-        self.version
+        self.open.version += 1;
+        self.open.version
     }
 
     /// The number of a final end.
     pub(super) fn next_end(&mut self) -> u64 {
-        self.ended += 1;
-        self.ended
+        self.open.ended += 1;
+        self.open.ended
     }
 
     /// A time as `job_status` holds it.
@@ -53,28 +61,46 @@ impl Transaction<'_, '_> {
     }
 }
 
-/// Applies `commands` in order.
-pub(super) fn apply(connection: &Connection, lines: &mut Lines, commands: &[Command]) -> Result<Vec<Answer>, Error> {
+/// Applies `commands` in order, in the transaction that is under way or a new one.
+pub(super) fn apply(
+    connection: &Connection,
+    lines: &mut Lines,
+    open: &mut Option<Open>,
+    commands: &[Command],
+) -> Result<Vec<Answer>, Error> {
     let Some(now_ms) = commands.iter().map(now_ms).max() else { return Ok(Vec::new()) };
-    atomically(connection, "BEGIN IMMEDIATE", || {
-        let prepared = Prepared::new(connection);
-        let connection = &prepared;
-        let (version, ended) = (number(connection, "version")?, number(connection, "ended")?);
-        let stamp = (now_ms, timestamp::sql(now_ms).into());
-        let together = Together::default();
-        let mut transaction = Transaction { connection, lines, together, version, ended, stamp };
-        let mut answers = Vec::with_capacity(commands.len());
-        for alike in commands.chunk_by(share) {
-            carry_out(&mut transaction, alike, &mut answers)?;
-            let last = alike.last().map(purpose).unwrap_or_default();
-            transaction.together.write(connection).map_err(|error| failed(last, &error))?;
-        }
-        raise(connection, "version", transaction.version)?;
-        raise(connection, "ended", transaction.ended)?;
-        raise(connection, "last_ms", now_ms)?;
-        upkeep::note_depths(&mut transaction).map_err(|error| failed("write how many jobs the queues hold", &error))?;
-        Ok(answers)
-    })
+    let open = match open {
+        Some(open) => open,
+        None => open.insert(begin(connection)?),
+    };
+    open.last_ms = open.last_ms.max(now_ms);
+    let prepared = Prepared::new(connection);
+    let (together, stamp) = (Together::default(), (now_ms, timestamp::sql(now_ms).into()));
+    let mut transaction = Transaction { connection: &prepared, lines, together, open, stamp };
+    let mut answers = Vec::with_capacity(commands.len());
+    for alike in commands.chunk_by(share) {
+        carry_out(&mut transaction, alike, &mut answers)?;
+        let last = alike.last().map(purpose).unwrap_or_default();
+        transaction.together.write(&prepared).map_err(|error| failed(last, &error))?;
+    }
+    Ok(answers)
+}
+
+fn begin(connection: &Connection) -> Result<Open, Error> {
+    connection.run("BEGIN IMMEDIATE", []).map_err(|error| failed("begin a transaction", &error))?;
+    Ok(Open { version: number(connection, "version")?, ended: number(connection, "ended")?, last_ms: 0 })
+}
+
+/// Ends the transaction that is under way, if there is one.
+pub(super) fn commit(connection: &Connection, lines: &mut Lines, open: &mut Option<Open>) -> Result<(), Error> {
+    let Some(Open { version, ended, last_ms }) = open.take() else { return Ok(()) };
+    raise(connection, "version", version)?;
+    raise(connection, "ended", ended)?;
+    raise(connection, "last_ms", last_ms)?;
+    let noted = upkeep::note_depths(connection, lines);
+    noted.map_err(|error| failed("write how many jobs the queues hold", &error))?;
+    connection.run("COMMIT", []).map_err(|error| failed("commit", &error))?;
+    Ok(())
 }
 
 fn number(connection: &impl Statements, key: &str) -> Result<u64, Error> {

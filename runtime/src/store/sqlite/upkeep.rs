@@ -2,6 +2,7 @@
 
 use rusqlite::{Result, params};
 
+use super::lines::Lines;
 use super::statement::{Statements, failed};
 use super::transaction::Transaction;
 use super::value::Nat;
@@ -34,9 +35,8 @@ pub(super) fn pause(transaction: &mut Transaction<'_, '_>, queue: &str, paused: 
 }
 
 /// Writes down how many jobs the queues hold that have changed.
-pub(super) fn note_depths(transaction: &mut Transaction<'_, '_>) -> Result<()> {
-    let connection = transaction.connection;
-    for (queue, count) in transaction.lines.changed() {
+pub(super) fn note_depths(connection: &impl Statements, lines: &mut Lines) -> Result<()> {
+    for (queue, count) in lines.changed() {
         let oldest = match count.oldest {
             Some(seq) => connection.one("SELECT created_ms FROM live WHERE seq = ?1", [Nat(seq)], |row| row.get(0))?,
             None => None::<Nat>,

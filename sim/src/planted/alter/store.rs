@@ -76,6 +76,10 @@ impl<B: StoreBug> Store for Buggy<B> {
         .boxed()
     }
 
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.commit()
+    }
+
     fn outlook(&mut self, now_ms: u64) -> BoxFuture<'_, Result<Outlook, Error>> {
         async move {
             let mut outlook = self.inner.outlook(self.bug.outlook_at(now_ms)).await?;
@@ -198,6 +202,10 @@ impl AfterRestart {
 impl Store for AfterRestart {
     fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
         self.inner().apply(commands)
+    }
+
+    fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner().commit()
     }
 
     fn outlook(&mut self, now_ms: u64) -> BoxFuture<'_, Result<Outlook, Error>> {
