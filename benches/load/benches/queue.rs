@@ -95,7 +95,7 @@ fn create_to_start(criterion: &mut Criterion) {
             bench.iter_custom(|times| {
                 let folder = tempfile::tempdir().expect("there is room for a store");
                 let jobs = u32::try_from(times).unwrap_or(u32::MAX);
-                runtime.block_on(latency::create_to_start(folder.path(), jobs, synchronous)).iter().sum()
+                runtime.block_on(latency::when_idle(folder.path(), jobs, synchronous)).iter().sum()
             });
         });
     }

@@ -15,6 +15,7 @@ pub mod latency;
 pub mod limit;
 pub mod measure;
 pub mod paths;
+pub mod plot;
 pub mod record;
 pub mod soak;
 pub mod work;

@@ -7,7 +7,7 @@ use kew_benches::growth::Backlog;
 use kew_benches::http::{self, Creates};
 use kew_benches::measure::{Measurement, median};
 use kew_benches::work::{IN_FLIGHT, Load, PRODUCERS, Work};
-use kew_benches::{disk, growth, kew, latency, limit, record, soak};
+use kew_benches::{disk, growth, kew, latency, limit, plot, record, soak};
 use kew_runtime::store::Synchronous;
 
 /// The allocator of `kew`.
@@ -42,15 +42,21 @@ struct Options {
     /// Measure the limit and the disk beside it.
     #[arg(long)]
     limit: bool,
-    /// Measure the time from create to start on an idle queue, with this many jobs.
+    /// Measure the time from create to start with this many jobs: on an idle queue, unless --rate says otherwise.
     #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     latency: Option<u32>,
+    /// Not on an idle queue, but on one that is asked for so many jobs a second.
+    #[arg(long, value_name = "PER_SECOND", requires = "latency", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    rate: Option<u32>,
     /// Measure creates over HTTP, from 64 connections: one job a request, and 100.
     #[arg(long)]
     http: bool,
     /// Measure what a backlog costs, by what lies in it, at sizes from 10,000 up to this many jobs.
     #[arg(long, value_name = "JOBS", value_parser = clap::value_parser!(u32).range(10_000..=100_000_000))]
     growth: Option<u32>,
+    /// Draw that, too, as SVG.
+    #[arg(long, value_name = "FILE.svg", requires = "growth")]
+    plot: Option<std::path::PathBuf>,
     /// Load a store for so many seconds, with jobs kept for ten seconds after their end, and tell how large it gets.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     soak: Option<u64>,
@@ -89,7 +95,7 @@ fn main() {
         measure(&options, &Load { producers, in_flight, ..Load::new(work, options.jobs, synchronous) });
     }
     if let Some(jobs) = options.latency {
-        idle(&options, jobs, synchronous);
+        latency(&options, jobs, synchronous);
     }
     if options.http {
         for batch in [1, 100] {
@@ -131,14 +137,26 @@ fn measure(options: &Options, load: &Load) {
     eprintln!();
 }
 
-fn idle(options: &Options, jobs: u32, synchronous: Synchronous) {
-    let took = runtime().block_on(latency::create_to_start(folder(options).path(), jobs, synchronous));
+fn latency(options: &Options, jobs: u32, synchronous: Synchronous) {
+    let folder = folder(options);
+    let (took, how) = runtime().block_on(async {
+        match options.rate {
+            None => (latency::when_idle(folder.path(), jobs, synchronous).await, "on an idle queue".to_owned()),
+            Some(rate) => {
+                let took = latency::at_a_rate(folder.path(), jobs, rate, synchronous).await;
+                (took, format!("at {rate} jobs a second"))
+            }
+        }
+    });
     let ms = |share| latency::quantile(&took, share).as_secs_f64() * 1_000.0;
-    let (p50, p99, p999) = (ms(0.5), ms(0.99), ms(0.999));
+    let (p50, p99, p999, max) = (ms(0.5), ms(0.99), ms(0.999), ms(1.0));
+    let rate = options.rate.map_or("null".into(), |rate| rate.to_string());
     println!(
-        r#"{{"system":"kew","work":"latency","jobs":{jobs},"p50_ms":{p50:.3},"p99_ms":{p99:.3},"p999_ms":{p999:.3}}}"#
+        r#"{{"system":"kew","work":"latency","jobs":{jobs},"rate":{rate},"p50_ms":{p50:.3},"p99_ms":{p99:.3},"p999_ms":{p999:.3},"max_ms":{max:.3}}}"#
     );
-    eprintln!("latency   p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms from create to start on an idle queue");
+    eprintln!(
+        "latency   p50 {p50:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, at most {max:.2} ms from create to start, {how}"
+    );
 }
 
 fn over_http(options: &Options, batch: u32, synchronous: Synchronous) {
@@ -165,6 +183,7 @@ fn over_http(options: &Options, batch: u32, synchronous: Synchronous) {
 fn growth(options: &Options, largest: u32) {
     let sizes = std::iter::successors(Some(10_000u32), |size| size.checked_mul(10));
     let sizes: Vec<_> = sizes.take_while(|size| *size <= largest).collect();
+    let mut costs = Vec::new();
     for backlog in Backlog::value_variants() {
         for size in &sizes {
             let cost = runtime().block_on(growth::cost(folder(options).path(), *backlog, *size));
@@ -174,7 +193,14 @@ fn growth(options: &Options, largest: u32) {
                  memory and {:>4.0} of file a job",
                 cost.backlog, cost.per_second, cost.open_ms, cost.bytes_per_job, cost.file_bytes_per_job
             );
+            costs.push(cost);
         }
+    }
+    if let Some(file) = &options.plot
+        && let Err(error) = plot::growth(&costs, file)
+    {
+        eprintln!("error: write {}: {error}", file.display());
+        std::process::exit(2);
     }
 }
 
