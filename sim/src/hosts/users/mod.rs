@@ -79,8 +79,32 @@ pub struct Known {
     retries: BTreeMap<String, u32>,
     /// Enqueues that are not answered yet, and have not been given up.
     asking: u32,
+    /// Redrives that are under way.
+    redriving: u32,
+    /// When the last redrive of a job was answered that may have taken place.
+    redriven_ms: BTreeMap<String, u64>,
     /// The connections of each token.
     clients: BTreeMap<String, Client>,
+}
+
+impl Known {
+    /// A job has its end before it again. What was asked about it before may be about an earlier end.
+    fn redrive(&mut self, job: String, now_ms: u64) {
+        self.ended.remove(&job);
+        self.retries.remove(&job);
+        self.redriven_ms.insert(job, now_ms);
+    }
+
+    /// A job was read as of `asked_ms` or later.
+    fn read(&mut self, job: &str, retries: u32, is_final: bool, asked_ms: u64) {
+        if self.redriven_ms.get(job).is_some_and(|redriven_ms| asked_ms < *redriven_ms) {
+            return;
+        }
+        self.retries.insert(job.to_owned(), retries);
+        if is_final {
+            self.ended.insert(job.to_owned());
+        }
+    }
 }
 
 impl Users {
@@ -107,6 +131,10 @@ impl Users {
     /// whether it came to that.
     async fn drain(&self) -> (bool, Bound) {
         let began = Instant::now();
+        // Each gives a job another life, which its end before says nothing of.
+        while 0 < self.known().redriving {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
         read::open_jobs(self).await;
         // Looking at very many jobs may take longer than the bound of what is left of them.
         let known = Instant::now();
@@ -163,5 +191,24 @@ impl Users {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_before_a_redrive_was_answered_says_nothing_of_the_end_after_it() {
+        let mut known = Known::default();
+        known.read("a", 2, true, 10);
+        assert!(known.ended.contains("a"));
+        known.redrive("a".into(), 20);
+        known.read("a", 2, true, 19);
+        assert!(!known.ended.contains("a") && known.retries.is_empty());
+        known.read("a", 1, false, 20);
+        assert_eq!(known.retries["a"], 1);
+        known.read("a", 2, true, 30);
+        assert!(known.ended.contains("a"));
     }
 }

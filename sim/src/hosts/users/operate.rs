@@ -9,6 +9,7 @@ use kew_spec::scenario::{OpAct, OpSpec};
 
 use super::session::Sessions;
 use super::{OPERATOR, TIMEOUT, Users, enqueue};
+use crate::clock;
 
 /// How often an operation whose job is not there yet is tried: a redrive has to wait until its job has died.
 const TRIES_MAX: u32 = 3;
@@ -38,18 +39,21 @@ pub(super) async fn operate(users: Users, sessions: Sessions, op: OpSpec) {
         (OpAct::Connect, Some(user)) => return sessions.set(user, true),
         _ => {}
     }
+    let redriving = u32::from(op.act == OpAct::Redrive);
+    users.known().redriving += redriving;
     let (tries, again_if) = match op.act {
         OpAct::Resume => (RESUMES_MAX, Told::Unknown),
         _ => (TRIES_MAX, Told::Refused),
     };
     for _ in 0..tries {
-        let Some(call) = call(&users, &op) else { return };
+        let Some(call) = call(&users, &op) else { break };
         let client = users.client(&call.token);
         if send(&users, &client, call).await != again_if {
-            return;
+            break;
         }
         tokio::time::sleep(RETRY_AFTER).await;
     }
+    users.known().redriving -= redriving;
 }
 
 /// Sends it.
@@ -58,9 +62,7 @@ async fn send(users: &Users, client: &Client, call: Call) -> Told {
     let reply = client.request(call.method, &call.path, &[], Vec::new(), TIMEOUT).await;
     let (outcome, error) = enqueue::told(reply);
     if let (Some(job), Told::Ok | Told::Unknown) = (call.redrives, outcome) {
-        let mut known = users.known();
-        known.ended.remove(&job);
-        known.retries.remove(&job);
+        users.known().redrive(job, clock::now_ms());
     }
     users.recorder.see(Reply { op: call.op, outcome, job: None, error });
     outcome

@@ -153,11 +153,7 @@ pub(super) async fn status(users: &Users, client: &Client, user: &str, job: &str
         _ => return false,
     };
     if let Some(row) = &row {
-        let mut known = users.known();
-        known.retries.insert(job.to_owned(), row.retry_count);
-        if row.is_final {
-            known.ended.insert(job.to_owned());
-        }
+        users.known().read(job, row.retry_count, row.is_final, asked_at);
     }
     users.recorder.see(StatusRead { job: job.to_owned(), user: user.to_owned(), asked_at, row });
     true
