@@ -1,5 +1,6 @@
 //! Reading: a job's status after it was acknowledged, now and then while it lives, and everything at the end.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -8,6 +9,7 @@ use kew_runtime::net::Client;
 use kew_spec::history::{DeadAttempt, DeadLetter, DeadLetters, Row, StatusRead};
 use kew_spec::lifecycle::Status;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -29,9 +31,20 @@ const READS_MAX: usize = 16;
 /// How often a read at the end is tried.
 const TRIES_MAX: u32 = 5;
 
+/// How many jobs a page of a list holds at most.
+const PAGE: usize = 100;
+
+/// A page of jobs as the api shows it.
+#[derive(Deserialize)]
+struct Jobs {
+    jobs: Vec<Job>,
+    next: Option<String>,
+}
+
 /// A job as the api shows it.
 #[derive(Deserialize)]
 struct Job {
+    id: String,
     status: Status,
     result: Option<Value>,
     error: Option<String>,
@@ -120,16 +133,26 @@ fn open(users: &Users) -> Vec<(String, String)> {
 
 /// Reads every job and every dead letter queue.
 pub(super) async fn everything(users: &Users) {
-    let jobs: Vec<_> = users.known().jobs.iter().map(|(job, (user, _))| (job.clone(), user.clone())).collect();
-    let read = |(job, user): (String, String)| async move {
+    let mut jobs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (job, (user, _)) in &users.known().jobs {
+        jobs.entry(user.clone()).or_default().push(job.clone());
+    }
+    for (user, jobs) in jobs {
         let client = users.client(&user);
-        for _ in 0..TRIES_MAX {
-            if status(users, &client, &user, &job).await {
-                break;
+        let listed = list(users, &client, &user).await;
+        let missing = jobs.iter().filter(|job| !listed.contains(*job));
+        let read = |job: &String| {
+            let (client, user, job) = (client.clone(), user.clone(), job.clone());
+            async move {
+                for _ in 0..TRIES_MAX {
+                    if status(users, &client, &user, &job).await {
+                        break;
+                    }
+                }
             }
-        }
-    };
-    stream::iter(jobs).for_each_concurrent(READS_MAX, read).await;
+        };
+        stream::iter(missing).map(read).buffer_unordered(READS_MAX).for_each(|()| async {}).await;
+    }
     let policies = users.scenario.policies();
     for dead_letter_queue in policies.iter().filter_map(|(_, policy)| policy.dead_letter_queue.clone()) {
         for _ in 0..TRIES_MAX {
@@ -143,20 +166,61 @@ pub(super) async fn everything(users: &Users) {
 /// Reads one job's status; false if there was no answer.
 pub(super) async fn status(users: &Users, client: &Client, user: &str, job: &str) -> bool {
     let asked_at = clock::now_ms();
-    let reply = client.request(Method::GET, &format!("/v1/jobs/{job}"), &[], Vec::new(), TIMEOUT).await;
-    let row = match reply {
-        Ok(reply) if reply.status.is_success() => match serde_json::from_slice::<Job>(&reply.body) {
-            Ok(job) => Some(row(job)),
-            Err(_) => return false,
-        },
-        Ok(reply) if reply.status.as_u16() == 404 => None,
-        _ => return false,
+    let row = match ask(client, &format!("/v1/jobs/{job}")).await {
+        Answer::Found(job) => Some(row(job)),
+        Answer::NotFound => None,
+        Answer::Nothing => return false,
     };
-    if let Some(row) = &row {
-        users.known().read(job, row.retry_count, row.is_final, asked_at);
-    }
-    users.recorder.see(StatusRead { job: job.to_owned(), user: user.to_owned(), asked_at, row });
+    note(users, user, job.to_owned(), asked_at, row);
     true
+}
+
+/// Reads a user's list, page by page, and returns which jobs were on it. Those that nobody was told of (a mail, or an
+/// enqueue whose answer was lost) are not looked at.
+async fn list(users: &Users, client: &Client, user: &str) -> BTreeSet<String> {
+    let (mut listed, mut after, mut tries) = (BTreeSet::new(), String::new(), 0);
+    while tries < TRIES_MAX {
+        let asked_at = clock::now_ms();
+        let Answer::Found(page) = ask::<Jobs>(client, &format!("/v1/jobs?limit={PAGE}{after}")).await else {
+            tries += 1;
+            continue;
+        };
+        for job in page.jobs {
+            let id = job.id.clone();
+            if users.known().jobs.contains_key(&id) && listed.insert(id.clone()) {
+                note(users, user, id, asked_at, Some(row(job)));
+            }
+        }
+        match page.next {
+            Some(last) => after = format!("&after={last}"),
+            None => break,
+        }
+    }
+    listed
+}
+
+/// What a question came to.
+enum Answer<T> {
+    Found(T),
+    NotFound,
+    Nothing,
+}
+
+async fn ask<T: DeserializeOwned>(client: &Client, path: &str) -> Answer<T> {
+    match client.request(Method::GET, path, &[], Vec::new(), TIMEOUT).await {
+        Ok(reply) if reply.status.is_success() => {
+            serde_json::from_slice(&reply.body).map_or(Answer::Nothing, Answer::Found)
+        }
+        Ok(reply) if reply.status.as_u16() == 404 => Answer::NotFound,
+        _ => Answer::Nothing,
+    }
+}
+
+fn note(users: &Users, user: &str, job: String, asked_at: u64, row: Option<Row>) {
+    if let Some(row) = &row {
+        users.known().read(&job, row.retry_count, row.is_final, asked_at);
+    }
+    users.recorder.see(StatusRead { job, user: user.to_owned(), asked_at, row });
 }
 
 fn row(job: Job) -> Row {
@@ -179,10 +243,9 @@ async fn dead_letters(users: &Users, dead_letter_queue: &str) -> bool {
     let client = users.client(OPERATOR);
     let (mut entries, mut after) = (Vec::new(), String::new());
     loop {
-        let path = format!("/v1/dead-letters/{dead_letter_queue}?limit=100{after}");
-        let Ok(reply) = client.request(Method::GET, &path, &[], Vec::new(), TIMEOUT).await else { return false };
-        let Ok(page) = serde_json::from_slice::<Page>(&reply.body) else { return false };
-        let full = page.dead_letters.len() == 100;
+        let path = format!("/v1/dead-letters/{dead_letter_queue}?limit={PAGE}{after}");
+        let Answer::Found(page) = ask::<Page>(&client, &path).await else { return false };
+        let full = page.dead_letters.len() == PAGE;
         if let Some(last) = page.dead_letters.last() {
             after = format!("&after={}", last.job.id);
         }
