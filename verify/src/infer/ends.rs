@@ -232,3 +232,51 @@ fn row(job: &Job, clock: u64) -> Row {
         dead_letter_queue: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::ByHand;
+
+    /// The first of three attempts fails at 40, the next is due at `due`, and the play ends at 5,000 with work left or
+    /// none. The job is read as `read` says then.
+    fn seen(due: u64, is_done: bool, read: Option<(&str, bool)>) -> ByHand {
+        let wait_ms = due - 40;
+        let policies = format!(
+            "[work]\npriority = 'medium'\nattempts = 3\ntimeout_ms = 60_000\nbackoff = {{ first_ms = {wait_ms}, max_ms = {wait_ms} }}\n"
+        );
+        let drained = format!(r#"{{"at":5000,"drained":{{"ok":{is_done},"bound_ms":4000}}}}"#);
+        let mut lines = vec![
+            r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":4}}"#.to_owned(),
+            r#"{"at":10,"enqueue":{"op":1,"user":"ada","queue":"work","payload":"j"}}"#.to_owned(),
+            r#"{"at":20,"reply":{"op":1,"outcome":"ok","job":"j"}}"#.to_owned(),
+            r#"{"at":30,"started":{"processor":"processor-1","delivery":"d1","queue":"work","jobs":[{"job":"j","attempt":1,"payload":"j"}]}}"#.to_owned(),
+            r#"{"at":40,"finished":{"processor":"processor-1","delivery":"d1","jobs":[{"job":"j","attempt":1,"outcome":"failed","error":"no"}]}}"#.to_owned(),
+            drained,
+        ];
+        lines.extend(read.map(|(status, is_final)| {
+            format!(
+                r#"{{"at":5010,"status":{{"job":"j","user":"ada","asked_at":5005,"row":{{"status":"{status}","retry_count":0,"error":"no","created_at":1,"updated_at":1,"final":{is_final}}}}}}}"#
+            )
+        }));
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        ByHand::new(&policies, &lines)
+    }
+
+    /// Whether the job counts as given up, with two of its attempts left.
+    fn is_given_up(by_hand: &ByHand) -> bool {
+        by_hand.broken().contains(&"retry/at-least".to_owned())
+    }
+
+    #[test]
+    fn a_retry_that_still_waits_as_a_play_ends_with_work_left_is_not_given_up() {
+        assert!(!is_given_up(&seen(6_000, false, None)), "it was not due yet");
+        assert!(!is_given_up(&seen(1_000, false, Some(("pending", false)))), "it was late, but not over");
+    }
+
+    #[test]
+    fn a_retry_that_should_have_come_before_the_end_of_a_play_is_given_up() {
+        assert!(is_given_up(&seen(6_000, true, None)), "nothing was left to do");
+        assert!(is_given_up(&seen(1_000, false, None)), "it was due long before");
+        assert!(is_given_up(&seen(6_000, false, Some(("failed", true)))), "it is read as failed for good");
+    }
+}

@@ -167,4 +167,42 @@ mod tests {
     fn an_enqueue_that_was_asked_for_well_after_the_answer_to_another_was_made_later() {
         assert_eq!(seen([20, 500], 80).broken(), ["priority/order"]);
     }
+
+    /// A job of a queue that delivers at each second is asked for and answered at these times, and starts then. At 1,005,
+    /// just after a tick, another client's question is heard, so that the answer is not the next event.
+    fn at_ticks(asked: u64, answered: u64, start: u64) -> ByHand {
+        let policies = "[events]\npriority = 'background'\nattempts = 'infinite'\nbackoff = 'next-tick'\ntimeout_ms = 400\nbatch = { size = 20 }\nschedule = { every_ms = 1_000 }\n";
+        let mut lines = [
+            (0, r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":1}}"#.to_owned()),
+            (asked, format!(r#"{{"at":{asked},"enqueue":{{"op":1,"user":"ada","queue":"events","payload":"j"}}}}"#)),
+            (1_005, r#"{"at":1005,"enqueue":{"op":2,"user":"ada","queue":"events","payload":"other"}}"#.to_owned()),
+            (1_006, r#"{"at":1006,"reply":{"op":2,"outcome":"refused","error":"no"}}"#.to_owned()),
+            (answered, format!(r#"{{"at":{answered},"reply":{{"op":1,"outcome":"ok","job":"j"}}}}"#)),
+            (
+                start,
+                format!(
+                    r#"{{"at":{start},"started":{{"processor":"processor-1","delivery":"d1","queue":"events","jobs":[{{"job":"j","attempt":1,"payload":"j"}}]}}}}"#
+                ),
+            ),
+        ];
+        lines.sort_by_key(|(at, _)| *at);
+        let lines: Vec<_> = lines.iter().map(|(_, line)| line.as_str()).collect();
+        ByHand::new(policies, &lines)
+    }
+
+    #[test]
+    fn an_enqueue_that_is_asked_before_a_tick_and_answered_after_it_goes_with_that_tick_or_the_next() {
+        assert_eq!(at_ticks(990, 1_020, 1_010).broken(), [""; 0]);
+        assert_eq!(at_ticks(990, 1_020, 2_010).broken(), [""; 0]);
+    }
+
+    #[test]
+    fn a_delivery_that_takes_what_was_asked_for_after_the_tick_is_named() {
+        assert_eq!(at_ticks(1_100, 1_120, 1_200).broken(), ["schedule/on-tick"]);
+    }
+
+    #[test]
+    fn a_tick_that_leaves_out_what_was_answered_before_it_is_named() {
+        assert_eq!(at_ticks(900, 920, 2_010).broken(), ["schedule/every-tick"]);
+    }
 }

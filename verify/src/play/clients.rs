@@ -211,3 +211,65 @@ fn note(stage: &Stage, act: OpAct, job: &str, queue: &str) {
         OpAct::Purge | OpAct::Connect | OpAct::Disconnect => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kew_spec::history::What;
+
+    use super::super::by_hand::{ByHand, ok};
+    use super::*;
+    use crate::capability::Capabilities;
+
+    /// An operator does `act` to the queue or the job, and is answered with each of `answers`, and then with the last.
+    async fn operated(act: OpAct, answers: Vec<Answer>) -> ByHand {
+        let next = AtomicUsize::new(0);
+        let answer = move |_: &Ask| {
+            let place = next.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
+            answers[place].clone()
+        };
+        let by_hand = ByHand::new(Capabilities::default(), answer).await;
+        let (job, queue) = match act {
+            OpAct::Pause | OpAct::Resume => (None, Some("work".to_owned())),
+            _ => (Some("j".to_owned()), None),
+        };
+        let op = OpSpec { at_ms: 0, act, job, queue, user: None };
+        operate_until_known(&by_hand.has("j", 2).stage, &op).await.expect("the adapter does nothing wrong");
+        by_hand
+    }
+
+    fn unknown() -> Answer {
+        Answer::Unknown("no answer in time".into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_who_is_not_told_whether_a_queue_goes_on_asks_again() {
+        let by_hand = operated(OpAct::Resume, vec![unknown(), unknown(), ok(())]).await;
+        let names: Vec<_> = by_hand.seen().iter().map(What::name).collect();
+        assert_eq!(names, ["resume", "reply", "resume", "reply", "resume", "reply"]);
+        let told: Vec<_> = by_hand.seen().into_iter().filter_map(outcome).collect();
+        assert_eq!(told, [(1, Told::Unknown), (2, Told::Unknown), (3, Told::Ok)]);
+        let resume = Ask::Resume { queue: by_hand.stage.outside("work") };
+        assert_eq!(by_hand.asked(), vec![resume; 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_who_is_never_told_gives_up() {
+        let by_hand = operated(OpAct::Resume, vec![unknown()]).await;
+        assert_eq!(by_hand.asked().len(), RESUMED_MAX as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_who_is_told_or_who_ends_a_thing_asks_once() {
+        let refused = operated(OpAct::Resume, vec![Answer::Refused("it is not paused".into())]).await;
+        assert_eq!(refused.asked().len(), 1);
+        for act in [OpAct::Pause, OpAct::Cancel, OpAct::Redrive] {
+            assert_eq!(operated(act, vec![unknown()]).await.asked().len(), 1, "{act:?}");
+        }
+    }
+
+    fn outcome(what: What) -> Option<(u64, Told)> {
+        if let What::Reply(it) = what { Some((it.op, it.outcome)) } else { None }
+    }
+}

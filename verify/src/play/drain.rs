@@ -148,3 +148,136 @@ fn quiet_ms(stage: &Stage) -> u64 {
         if stage.fitted.strikes { stage.about.capabilities.recovers_ms(&stage.fitted.policies) } else { 0 };
     (least + next.max().unwrap_or(0)).min(most) + recovers_ms
 }
+
+#[cfg(test)]
+mod tests {
+    use kew_spec::lifecycle::Status;
+    use tokio::time::Instant;
+
+    use super::super::by_hand::{ByHand, PREFIX, acknowledged, ok};
+    use super::*;
+    use crate::capability::{Capabilities, Feature};
+    use crate::protocol::{Dead, DeadJob};
+
+    /// How long it may wait in these tests.
+    const BOUND_MS: u64 = 5_000;
+
+    fn keeps_dead_letters() -> Capabilities {
+        Capabilities { dead_letters: Feature::NATIVE, ..Capabilities::default() }
+    }
+
+    fn tells_status() -> Capabilities {
+        Capabilities { status: Feature::NATIVE, ..Capabilities::default() }
+    }
+
+    fn has_passed(since: Instant, ms: u64) -> bool {
+        Duration::from_millis(ms) <= since.elapsed()
+    }
+
+    /// A system in which these jobs are dead letters, each from so many milliseconds on.
+    async fn dying(dead: &'static [(&'static str, u64)]) -> ByHand {
+        let begun = Instant::now();
+        let letter = |job: &str| DeadJob {
+            job: format!("{PREFIX}-{job}"),
+            payload: job.to_owned(),
+            error: None,
+            attempts: None,
+        };
+        let answer = move |_: &Ask| {
+            let there = dead.iter().filter(|(_, from_ms)| has_passed(begun, *from_ms));
+            ok(Dead { jobs: there.map(|(job, _)| letter(job)).collect() })
+        };
+        ByHand::new(keeps_dead_letters(), answer).await
+    }
+
+    /// A system that tells of every job that it has ended it from so many milliseconds on.
+    async fn ending(from_ms: u64) -> ByHand {
+        let begun = Instant::now();
+        let answer = move |_: &Ask| {
+            let is_final = has_passed(begun, from_ms);
+            ok(Standing { status: Some(Status::Processing), is_final, ..Standing::default() })
+        };
+        ByHand::new(tells_status(), answer).await
+    }
+
+    /// How long the end waits for dead letters, to a tenth of a second.
+    async fn waits_for_the_dead(by_hand: &ByHand) -> u64 {
+        let begun = Instant::now();
+        let waited = wait_for_the_dead(&by_hand.stage, begun + Duration::from_millis(BOUND_MS)).await;
+        waited.expect("the adapter does nothing wrong");
+        begun.elapsed().as_millis() as u64 / 100 * 100
+    }
+
+    /// How long the end waits for what the system tells, to a tenth of a second.
+    async fn waits_to_be_told(by_hand: &ByHand) -> u64 {
+        let begun = Instant::now();
+        let waited = wait_to_be_told(&by_hand.stage, begun + Duration::from_millis(BOUND_MS)).await;
+        waited.expect("the adapter does nothing wrong");
+        begun.elapsed().as_millis() as u64 / 100 * 100
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_until_each_job_that_is_given_up_is_a_dead_letter() {
+        let by_hand = dying(&[("one", 200), ("other", 1_000), ("third", 600)]).await;
+        by_hand.has("one", 2).has("other", 2).has("third", 3);
+        assert_eq!(waits_for_the_dead(&by_hand).await, 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_waits_for_dead_letters_no_longer_than_it_may() {
+        let by_hand = dying(&[("one", 0)]).await;
+        by_hand.has("one", 2).has("other", 2);
+        assert_eq!(waits_for_the_dead(&by_hand).await, BOUND_MS);
+        let silent = ByHand::new(keeps_dead_letters(), |_| Answer::Unknown("it is down".into())).await;
+        assert_eq!(waits_for_the_dead(silent.has("one", 2)).await, BOUND_MS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_does_not_wait_for_jobs_that_are_not_given_up() {
+        let by_hand = dying(&[]).await;
+        by_hand
+            .has("tried again", 1)
+            .has_as("unknown", Progress { acknowledged: false, deliveries: 2, ..acknowledged() })
+            .has_as("completed", Progress { completed: true, deliveries: 2, ..acknowledged() })
+            .has_as("cancelled", Progress { cancelled: true, deliveries: 2, ..acknowledged() });
+        assert_eq!(waits_for_the_dead(&by_hand).await, 0);
+        assert!(by_hand.asked().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_does_not_wait_for_dead_letters_that_are_not_offered() {
+        let by_hand = ByHand::new(Capabilities::default(), |_| Answer::Refused("it has none".into())).await;
+        assert_eq!(waits_for_the_dead(by_hand.has("one", 2)).await, 0);
+        assert!(by_hand.asked().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_waits_until_the_system_tells_of_every_end() {
+        let by_hand = ending(1_000).await;
+        by_hand.has("one", 1).has("other", 2);
+        assert_eq!(waits_to_be_told(&by_hand).await, 1_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_waits_to_be_told_no_longer_than_it_may() {
+        let by_hand = ending(u64::MAX).await;
+        assert_eq!(waits_to_be_told(by_hand.has("one", 1)).await, BOUND_MS);
+        let silent = ByHand::new(tells_status(), |_| Answer::Unknown("it is down".into())).await;
+        assert_eq!(waits_to_be_told(silent.has("one", 1)).await, BOUND_MS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_does_not_wait_to_be_told_of_what_nobody_tells_or_nothing_ends() {
+        let mute = ByHand::new(Capabilities::default(), |_| Answer::Refused("it tells nothing".into())).await;
+        assert_eq!(waits_to_be_told(mute.has("one", 1)).await, 0);
+        assert!(mute.asked().is_empty());
+        let refusing = ByHand::new(tells_status(), |_| Answer::Refused("there is no such job".into())).await;
+        assert_eq!(waits_to_be_told(refusing.has("one", 1)).await, 0);
+        let paused = ending(u64::MAX).await;
+        paused.stage.lock().held.insert("work".into());
+        assert_eq!(waits_to_be_told(paused.has("one", 1)).await, 0);
+        let unknown = ending(u64::MAX).await;
+        unknown.has_as("one", Progress { acknowledged: false, ..acknowledged() });
+        assert_eq!(waits_to_be_told(&unknown).await, 0);
+    }
+}

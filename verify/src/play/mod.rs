@@ -4,6 +4,8 @@
 //! `read` reads how jobs stand.
 //! They share the [`Stage`].
 
+#[cfg(test)]
+mod by_hand;
 mod clients;
 mod drain;
 mod faults;
