@@ -374,3 +374,105 @@ fn shown(name: &str, entry: &ClauseVerdict, scenarios: Vec<String>) -> Option<Sh
         scenarios,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use kew_spec::history::Header;
+    use kew_spec::verdict::{Finding, Verdict};
+
+    use super::*;
+
+    const CLAUSE: &str = "rate/ceiling";
+
+    fn result(cell: Cell, shown_by: Option<&str>) -> ClauseResult {
+        let shown = |scenario: &str| Shown {
+            scenario: scenario.into(),
+            says: String::new(),
+            lines: Vec::new(),
+            rate: Rate { broken: 1, plays: 1 },
+            scenarios: vec![scenario.into()],
+        };
+        ClauseResult {
+            clause: CLAUSE.into(),
+            cell,
+            exercised: 0,
+            feature: String::new(),
+            emulated: false,
+            shown: shown_by.map(shown),
+        }
+    }
+
+    /// A play that exercised the clause so often.
+    fn played(state: State, exercised: u64) -> Judged {
+        let mut verdict = Verdict::none();
+        for entry in verdict.clauses.iter_mut().filter(|entry| entry.clause == CLAUSE) {
+            (entry.state, entry.exercised) = (state, exercised);
+            if state == State::Broken {
+                entry.findings.push(Finding { says: "too many".into(), lines: vec![7] });
+            }
+        }
+        Judged { header: Header::new("by hand"), events: Vec::new(), verdict, stalled: false }
+    }
+
+    fn rate(it: &ClauseResult) -> Option<(u32, u32)> {
+        it.shown.as_ref().map(|shown| (shown.rate.broken, shown.rate.plays))
+    }
+
+    /// How often the part "one", which is about the clause or not, is played again.
+    fn again(clause: &ClauseResult, is_about_it: bool, repeats: u32) -> u32 {
+        let mut scenario = library().swap_remove(0);
+        scenario.exercises = if is_about_it { vec![CLAUSE.into()] } else { Vec::new() };
+        let policies = scenario.policies();
+        let part = Part { name: "one".into(), fitted: Fitted { scenario, policies, strikes: false } };
+        let missed = (clause.cell == Cell::NotExercised).then(|| CLAUSE.to_owned());
+        let options = Options { repeats, ..Options::default() };
+        super::repeats(&part, std::slice::from_ref(clause), &missed.into_iter().collect(), &options)
+    }
+
+    #[test]
+    fn what_shows_a_broken_clause_is_played_again_as_often_as_asked_for() {
+        assert_eq!(again(&result(Cell::Broken, Some("one")), true, 7), 7);
+        assert_eq!(again(&result(Cell::Broken, Some("one")), false, 7), 7);
+        assert_eq!(again(&result(Cell::Broken, Some("other")), true, 7), 0);
+    }
+
+    #[test]
+    fn what_is_about_a_clause_that_no_play_exercised_is_played_again_a_few_times_at_most() {
+        assert_eq!(again(&result(Cell::NotExercised, None), true, 7), MISSED_REPEATS);
+        assert_eq!(again(&result(Cell::NotExercised, None), true, 2), 2);
+        assert_eq!(again(&result(Cell::NotExercised, None), false, 7), 0);
+        assert_eq!(again(&result(Cell::Kept, None), true, 7), 0);
+    }
+
+    #[test]
+    fn a_scenario_that_is_played_again_counts_for_the_clauses_that_it_shows_to_be_broken() {
+        let mut it = result(Cell::Broken, Some("one"));
+        add(&mut it, &played(State::Broken, 1), "one");
+        add(&mut it, &played(State::Kept, 1), "one");
+        add(&mut it, &played(State::Broken, 1), "other");
+        assert_eq!(rate(&it), Some((2, 3)));
+    }
+
+    #[test]
+    fn a_clause_that_was_missed_is_kept_once_a_play_exercises_it() {
+        let mut it = result(Cell::NotExercised, None);
+        make_up(&mut it, &played(State::NotExercised, 0), "one");
+        assert_eq!((it.cell, it.exercised), (Cell::NotExercised, 0));
+        make_up(&mut it, &played(State::Kept, 3), "one");
+        make_up(&mut it, &played(State::Kept, 4), "other");
+        assert_eq!((it.cell, it.exercised), (Cell::Kept, 7));
+        assert_eq!(it.shown, None);
+    }
+
+    #[test]
+    fn a_clause_that_was_missed_is_broken_once_a_play_breaks_it() {
+        let mut it = result(Cell::Kept, None);
+        make_up(&mut it, &played(State::Broken, 1), "one");
+        make_up(&mut it, &played(State::Broken, 1), "other");
+        make_up(&mut it, &played(State::Kept, 1), "one");
+        assert_eq!((it.cell, it.exercised), (Cell::Broken, 3));
+        let shown = it.shown.expect("it tells what shows it");
+        assert_eq!((shown.scenario.as_str(), shown.says.as_str(), shown.lines), ("one", "too many", vec![7]));
+        assert_eq!(shown.scenarios, ["one"]);
+    }
+}

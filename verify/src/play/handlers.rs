@@ -206,3 +206,95 @@ pub(super) fn down(stage: &Stage, worker: usize) {
     known.open.retain(|_, running| running.worker != worker);
     stage.up(worker, false);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::by_hand::{ByHand, PREFIX, ok};
+    use super::*;
+    use crate::capability::Capabilities;
+
+    async fn by_hand() -> ByHand {
+        let by_hand = ByHand::new(Capabilities::default(), |_| ok(())).await;
+        by_hand.has("j", 0);
+        by_hand
+    }
+
+    /// A handler of the job is called, which writes down its entity as it succeeds.
+    fn called(by_hand: &ByHand, delivery: &str) -> Vec<Part> {
+        let given = Delivered { job: format!("{PREFIX}-j"), attempt: None, payload: "p".into() };
+        let mut parts = begin(&by_hand.stage, 0, delivery, "work", vec![given]);
+        parts.iter_mut().for_each(|part| part.key = Some("one".into()));
+        parts
+    }
+
+    fn succeeds(by_hand: &ByHand, delivery: &str, parts: &[Part]) {
+        assert!(end(&by_hand.stage, delivery, "work", parts), "nothing has killed it");
+    }
+
+    fn is_completed(by_hand: &ByHand) -> bool {
+        by_hand.stage.lock().jobs["j"].completed
+    }
+
+    /// What was seen, in a word each.
+    fn seen(by_hand: &ByHand) -> Vec<String> {
+        let word = |what: What| match what {
+            What::Finished(it) => format!("{:?}", it.jobs[0].outcome),
+            other => other.name().to_owned(),
+        };
+        by_hand.seen().into_iter().map(word).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_that_ends_by_its_own_word_completes_its_job() {
+        let by_hand = by_hand().await;
+        let parts = called(&by_hand, "d1");
+        succeeds(&by_hand, "d1", &parts);
+        assert!(is_completed(&by_hand));
+        assert_eq!(seen(&by_hand), ["started", "stored", "Completed"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_word_of_a_handler_that_was_stopped_before_comes_late() {
+        let by_hand = by_hand().await;
+        let parts = called(&by_hand, "d1");
+        stopped(&by_hand.stage, "d1", Why::Timeout);
+        succeeds(&by_hand, "d1", &parts);
+        assert!(!is_completed(&by_hand));
+        assert_eq!(seen(&by_hand), ["started", "TimedOut", "Completed"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_word_that_crosses_the_news_of_the_stop_comes_late_and_without_an_effect() {
+        let by_hand = by_hand().await;
+        let parts = called(&by_hand, "d1");
+        succeeds(&by_hand, "d1", &parts);
+        stopped(&by_hand.stage, "d1", Why::Timeout);
+        assert!(!is_completed(&by_hand));
+        assert_eq!(seen(&by_hand), ["started", "TimedOut", "Completed"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crossed_word_takes_nothing_from_a_later_delivery_that_has_completed_the_job() {
+        let by_hand = by_hand().await;
+        let first = called(&by_hand, "d1");
+        succeeds(&by_hand, "d1", &first);
+        let second = called(&by_hand, "d2");
+        stopped(&by_hand.stage, "d1", Why::Timeout);
+        assert!(!is_completed(&by_hand), "the second delivery is still at work");
+        succeeds(&by_hand, "d2", &second);
+        assert!(is_completed(&by_hand));
+        let both = ["started", "TimedOut", "Completed", "started", "stored", "Completed"];
+        assert_eq!(seen(&by_hand), both);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_of_the_stop_that_comes_after_a_later_delivery_has_completed_the_job_takes_nothing() {
+        let by_hand = by_hand().await;
+        let first = called(&by_hand, "d1");
+        succeeds(&by_hand, "d1", &first);
+        let second = called(&by_hand, "d2");
+        succeeds(&by_hand, "d2", &second);
+        stopped(&by_hand.stage, "d1", Why::Timeout);
+        assert!(is_completed(&by_hand));
+    }
+}
