@@ -545,22 +545,24 @@ impl Ledger {
         due.max(live.waits_from).max(self.resumed_at(live.queue))
     }
 
-    /// By how much later than `ready_clock` the waiting `live` may really be due, where the queue does not say it: when the
-    /// job in its way ended, what jitter may have added to its backoff, and after a loss the time until the queue noticed it.
+    /// By how much later than `ready_clock` the waiting `live` may really be due, where the queue does not say it: when
+    /// the job in its way ended, and what [`Self::unsure_retry_ms`] tells.
     pub(super) fn unsure_ms(&self, live: &Live) -> u64 {
-        let retried = u32::try_from(live.attempts.len()).unwrap_or(u32::MAX);
-        if !self.header.inferred {
-            return 0;
-        }
         let held_ms = live.freed_clock.saturating_sub(live.ready_clock);
-        if retried == 0 {
-            return held_ms;
+        if self.header.inferred { held_ms + self.unsure_retry_ms(live) } else { 0 }
+    }
+
+    /// What jitter may have added to the backoff of the waiting `live`, and after a loss the time until the queue
+    /// noticed it, where the queue does not say it.
+    pub(super) fn unsure_retry_ms(&self, live: &Live) -> u64 {
+        let retried = u32::try_from(live.attempts.len()).unwrap_or(u32::MAX);
+        if !self.header.inferred || retried == 0 {
+            return 0;
         }
         let end = live.attempts.last().and_then(|last| last.end.as_ref());
         let is_lost = end.is_some_and(|end| end.outcome == AttemptOutcome::Lost);
         let unnoticed_ms = if is_lost { self.header.slack.recovery_ms } else { 0 };
-        held_ms
-            + unnoticed_ms
+        unnoticed_ms
             + match self.policy(live.queue).map(|policy| &policy.backoff) {
                 Some(Backoff::Exponential(it)) => it.delay_max_ms(retried) - it.base_ms(retried),
                 _ => 0,

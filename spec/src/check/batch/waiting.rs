@@ -156,7 +156,8 @@ impl Waiting {
 
 /// How long `live` has waited until `at` with nothing but others of its batch to wait for.
 fn calm_wait(ledger: &Ledger, live: &Live, at: u64) -> u64 {
-    let since = ledger.deliverable_at(live) + ledger.unsure_ms(live);
+    // When the job in its way ended is in the first of these.
+    let since = ledger.deliverable_at(live) + ledger.unsure_retry_ms(live);
     if since < at { ledger.calm.between(since, at) } else { 0 }
 }
 
