@@ -317,12 +317,15 @@ async fn repeat(
             });
         }
     }
+    let mut plays: BTreeMap<String, u32> = BTreeMap::new();
     while let Some(done) = playing.join_next().await {
         let (judged, name) = done.expect("a play does not panic")?;
+        let plays = plays.entry(name.clone()).or_default();
+        *plays += 1;
         for it in clauses.iter_mut() {
             add(it, &judged, &name);
             if missed.contains(&it.clause) {
-                make_up(it, &judged, &name);
+                make_up(it, &judged, &name, *plays);
             }
         }
         if !judged.stalled {
@@ -352,12 +355,14 @@ fn add(it: &mut ClauseResult, again: &Judged, name: &str) {
     }
 }
 
-/// Adds a play that was played again since the first did not exercise the clause.
-fn make_up(it: &mut ClauseResult, again: &Judged, name: &str) {
+/// Adds a play that was played again since the first did not exercise the clause, one of so many `plays` of its scenario by
+/// now: those that did not break the clause count, whichever was over first.
+fn make_up(it: &mut ClauseResult, again: &Judged, name: &str, plays: u32) {
     let Some(entry) = again.verdict.get(&it.clause) else { return };
     it.exercised += entry.exercised;
     if entry.state == State::Broken && it.shown.is_none() {
         (it.cell, it.shown) = (Cell::Broken, shown(name, entry, vec![name.to_owned()]));
+        it.shown.iter_mut().for_each(|shown| shown.rate.plays = plays);
     } else if 0 < entry.exercised && it.cell == Cell::NotExercised {
         it.cell = Cell::Kept;
     }
@@ -456,10 +461,10 @@ mod tests {
     #[test]
     fn a_clause_that_was_missed_is_kept_once_a_play_exercises_it() {
         let mut it = result(Cell::NotExercised, None);
-        make_up(&mut it, &played(State::NotExercised, 0), "one");
+        make_up(&mut it, &played(State::NotExercised, 0), "one", 1);
         assert_eq!((it.cell, it.exercised), (Cell::NotExercised, 0));
-        make_up(&mut it, &played(State::Kept, 3), "one");
-        make_up(&mut it, &played(State::Kept, 4), "other");
+        make_up(&mut it, &played(State::Kept, 3), "one", 2);
+        make_up(&mut it, &played(State::Kept, 4), "other", 1);
         assert_eq!((it.cell, it.exercised), (Cell::Kept, 7));
         assert_eq!(it.shown, None);
     }
@@ -467,12 +472,31 @@ mod tests {
     #[test]
     fn a_clause_that_was_missed_is_broken_once_a_play_breaks_it() {
         let mut it = result(Cell::Kept, None);
-        make_up(&mut it, &played(State::Broken, 1), "one");
-        make_up(&mut it, &played(State::Broken, 1), "other");
-        make_up(&mut it, &played(State::Kept, 1), "one");
+        make_up(&mut it, &played(State::Broken, 1), "one", 1);
+        make_up(&mut it, &played(State::Broken, 1), "other", 1);
+        make_up(&mut it, &played(State::Kept, 1), "one", 2);
         assert_eq!((it.cell, it.exercised), (Cell::Broken, 3));
         let shown = it.shown.expect("it tells what shows it");
         assert_eq!((shown.scenario.as_str(), shown.says.as_str(), shown.lines), ("one", "too many", vec![7]));
         assert_eq!(shown.scenarios, ["one"]);
+    }
+
+    /// How often the clause broke in how many plays again of one scenario, none of which exercised it at first.
+    fn made_up(states: [State; 3]) -> Option<(u32, u32)> {
+        let mut it = result(Cell::NotExercised, None);
+        for (plays, state) in (1..).zip(states) {
+            add(&mut it, &played(state, 1), "one");
+            make_up(&mut it, &played(state, 1), "one", plays);
+        }
+        rate(&it)
+    }
+
+    #[test]
+    fn how_often_a_missed_clause_broke_does_not_hang_on_which_play_was_over_first() {
+        assert_eq!(made_up([State::Broken, State::Kept, State::Kept]), Some((1, 3)));
+        assert_eq!(made_up([State::Kept, State::Broken, State::Kept]), Some((1, 3)));
+        assert_eq!(made_up([State::Kept, State::Broken, State::Broken]), Some((2, 3)));
+        assert_eq!(made_up([State::Kept, State::Kept, State::Broken]), Some((1, 3)));
+        assert_eq!(made_up([State::Kept, State::Kept, State::Kept]), None);
     }
 }
