@@ -46,6 +46,8 @@ impl System {
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
     pub(crate) worker: usize,
+    /// Which start of the worker it comes from, from 1.
+    pub(crate) starts: u32,
     pub(crate) delivery: String,
     pub(crate) event: Event,
 }
@@ -146,11 +148,12 @@ impl Fleet {
         }
     }
 
-    /// Kills a worker.
-    pub(crate) fn kill(&self, worker: usize) {
-        if let Some(worker) = self.workers.get(worker) {
-            worker.now.lock().expect("nobody panics with it").link.kill();
-        }
+    /// Kills a worker, and says how often it had been started.
+    pub(crate) fn kill(&self, worker: usize) -> u32 {
+        let Some(worker) = self.workers.get(worker) else { return 0 };
+        let now = worker.now.lock().expect("nobody panics with it");
+        now.link.kill();
+        now.starts
     }
 
     /// Starts a worker again and tells it what it was told before.
@@ -273,7 +276,7 @@ fn hear(routes: &Arc<Mutex<Routes>>, worker: usize, starts: u32) -> UnboundedSen
             }
             let play = routes.deliveries.get(&delivery).and_then(|queue| routes.plays.get(queue));
             if let Some(play) = play {
-                let _ = play.send(Heard { worker, delivery, event });
+                let _ = play.send(Heard { worker, starts, delivery, event });
             }
         }
     });

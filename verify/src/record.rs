@@ -58,6 +58,14 @@ impl Recorder {
         seen.push(Event { at, what: what.into() });
     }
 
+    /// Something is heard only now that was before what `later` finds, as far back as that is.
+    pub(crate) fn see_before(&self, later: impl Fn(&What) -> bool, what: impl Into<What>) {
+        let mut seen = self.lock();
+        let place = seen.iter().rposition(|event| later(&event.what));
+        let (place, at) = place.map_or_else(|| (seen.len(), self.now_ms()), |place| (place, seen[place].at));
+        seen.insert(place, Event { at, what: what.into() });
+    }
+
     /// The end that `mine` finds was not the handler's own: the system had stopped it before, `as_told`. Nothing that it
     /// did as it ended (which `goes_with_it`, and stands just before) has come about.
     pub(crate) fn stop_before(

@@ -27,11 +27,11 @@ struct Part {
 
 /// Hears of handlers until it is told to stop.
 pub(super) async fn listen(stage: Arc<Stage>, mut heard: UnboundedReceiver<Heard>) {
-    while let Some(Heard { worker, delivery, event }) = heard.recv().await {
+    while let Some(Heard { worker, starts, delivery, event }) = heard.recv().await {
         match event {
             Event::Invoke { queue, jobs, invocation } => {
                 let queue = stage.inside(&queue).to_owned();
-                let parts = begin(&stage, worker, &delivery, &queue, jobs);
+                let parts = begin(&stage, (worker, starts), &delivery, &queue, jobs);
                 tokio::spawn(act(Arc::clone(&stage), worker, delivery, invocation, queue, parts));
             }
             Event::Stopped { why, .. } => stopped(&stage, &delivery, why),
@@ -40,8 +40,15 @@ pub(super) async fn listen(stage: Arc<Stage>, mut heard: UnboundedReceiver<Heard
     }
 }
 
-/// A handler is called.
-fn begin(stage: &Stage, worker: usize, delivery: &str, queue: &str, jobs: Vec<Delivered>) -> Vec<Part> {
+/// A handler is called in the given start of a worker. If that has been killed meanwhile, the handler has died with it: its
+/// word lay in the pipe. Nothing is to be done then.
+fn begin(
+    stage: &Stage,
+    (worker, starts): (usize, u32),
+    delivery: &str,
+    queue: &str,
+    jobs: Vec<Delivered>,
+) -> Vec<Part> {
     let mut known = stage.lock();
     let mut parts = Vec::new();
     let mut given = Vec::new();
@@ -61,17 +68,23 @@ fn begin(stage: &Stage, worker: usize, delivery: &str, queue: &str, jobs: Vec<De
             behaviour: plan.map_or(&Behaviour::SUCCEED, |plan| plan.behaviour(attempt)).clone(),
         });
     }
+    let started = Started {
+        processor: processor(worker),
+        delivery: Some(delivery.to_owned()),
+        queue: queue.to_owned(),
+        jobs: given,
+    };
+    if known.killed.get(&worker).is_some_and(|killed| starts <= *killed) {
+        let died = |what: &What| matches!(what, What::Processor(it) if !it.up && it.processor == processor(worker));
+        stage.recorder.see_before(died, started);
+        return Vec::new();
+    }
     let timeout_ms = stage.fitted.policies.get(queue).map_or(u64::MAX, |policy| policy.timeout_ms);
     let until_ms = stage.recorder.now_ms().saturating_add(timeout_ms);
     let running = parts.iter().map(|part| (part.job.clone(), part.attempt)).collect();
     known.open.insert(delivery.to_owned(), Running { worker, until_ms, jobs: running });
     drop(known);
-    stage.recorder.see(Started {
-        processor: processor(worker),
-        delivery: Some(delivery.to_owned()),
-        queue: queue.to_owned(),
-        jobs: given,
-    });
+    stage.recorder.see(started);
     parts
 }
 
@@ -202,13 +215,16 @@ async fn die(stage: &Arc<Stage>, worker: usize) {
 /// A worker dies with all that runs on it.
 pub(super) fn down(stage: &Stage, worker: usize) {
     let mut known = stage.lock();
-    stage.fleet.kill(worker);
+    let starts = stage.fleet.kill(worker);
+    known.killed.insert(worker, starts);
     known.open.retain(|_, running| running.worker != worker);
     stage.up(worker, false);
 }
 
 #[cfg(test)]
 mod tests {
+    use kew_spec::history::Processor;
+
     use super::super::by_hand::{ByHand, PREFIX, ok};
     use super::*;
     use crate::capability::Capabilities;
@@ -222,7 +238,7 @@ mod tests {
     /// A handler of the job is called, which writes down its entity as it succeeds.
     fn called(by_hand: &ByHand, delivery: &str) -> Vec<Part> {
         let given = Delivered { job: format!("{PREFIX}-j"), attempt: None, payload: "p".into() };
-        let mut parts = begin(&by_hand.stage, 0, delivery, "work", vec![given]);
+        let mut parts = begin(&by_hand.stage, (0, 1), delivery, "work", vec![given]);
         parts.iter_mut().for_each(|part| part.key = Some("one".into()));
         parts
     }
@@ -251,6 +267,20 @@ mod tests {
         succeeds(&by_hand, "d1", &parts);
         assert!(is_completed(&by_hand));
         assert_eq!(seen(&by_hand), ["started", "stored", "Completed"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_heard_after_its_worker_was_killed_was_before_that_and_comes_to_nothing() {
+        let by_hand = by_hand().await;
+        by_hand.stage.recorder.see(Processor { processor: processor(0), up: false, slots: 1 });
+        by_hand.stage.lock().killed.insert(0, 1);
+        assert!(called(&by_hand, "d1").is_empty());
+        assert!(by_hand.stage.lock().open.is_empty());
+        assert_eq!(by_hand.stage.lock().jobs["j"].deliveries, 1);
+        by_hand.stage.recorder.see(Processor { processor: processor(0), up: true, slots: 1 });
+        let given = Delivered { job: format!("{PREFIX}-j"), attempt: None, payload: "p".into() };
+        assert_eq!(begin(&by_hand.stage, (0, 2), "d2", "work", vec![given]).len(), 1);
+        assert_eq!(seen(&by_hand), ["started", "processor", "processor", "started"]);
     }
 
     #[tokio::test(start_paused = true)]

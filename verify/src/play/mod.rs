@@ -72,6 +72,8 @@ struct Seen {
     answered: BTreeMap<String, Running>,
     /// Workers that stand still.
     paused: BTreeSet<usize>,
+    /// Workers that have been killed, and in which of their starts the last time.
+    killed: BTreeMap<usize, u32>,
     /// Queues under a pause.
     held: BTreeSet<String>,
     /// Operations without an answer.
