@@ -94,7 +94,7 @@ impl Inference<'_> {
     }
 
     /// Makes jobs whose answers are still to be heard, if a handler's number or their end shows that they had been given to
-    /// somebody before; unless that may as well be somebody who was struck after the answer.
+    /// somebody before.
     fn make_unseen(&mut self, index: usize, at: u64) {
         let made = |(op, asked): (&u64, &What)| {
             let What::Enqueue(it) = asked else { return None };
@@ -102,9 +102,6 @@ impl Inference<'_> {
             let shows = self.told(index, id).is_some() || self.put_back_after(index, id).is_some();
             let is_new = !self.jobs.contains_key(id) && self.makes_its_own(*op);
             let unseen = is_new && shows && self.is_unseen(index, id, &it.queue, 0);
-            let answered = self.ahead.replies.get(op).map_or(index, |(answered, ..)| *answered);
-            let start = Ahead::next(self.ahead.starts.get(id), index).unwrap_or(self.events.len());
-            let unseen = unseen && !self.is_struck_between(answered, start);
             unseen.then(|| (it.clone(), id.clone()))
         };
         for (it, id) in self.asked.iter().filter_map(made).collect::<Vec<_>>() {
@@ -261,53 +258,5 @@ mod tests {
         assert_eq!(seen(&row("pending")).told(), waiting);
         let at_work = ["100 granted j 1", "100 settled j 1", "900 granted j 2"];
         assert_eq!(seen(&row("processing")).told(), at_work);
-    }
-
-    /// A job of a low priority is asked for while the server is away, and answered once it is back. One of a high priority
-    /// waits all the while and is given a moment later. The low one's first handler is told that it is the second; if the
-    /// server dies once more at `again_ms`, it may have been given then.
-    fn low_given_twice(again_ms: Option<u64>) -> ByHand {
-        let policies = "[high]\npriority = 'high'\nattempts = 3\ntimeout_ms = 60_000\n\
-                        [low]\npriority = 'low'\nattempts = 3\ntimeout_ms = 60_000\n";
-        let started = |at: u64, queue: &str, told: u32| {
-            format!(
-                r#"{{"at":{at},"started":{{"processor":"processor-1","delivery":"{queue}","queue":"{queue}","jobs":[{{"job":"{queue}","attempt":1,"told":{told},"payload":"{queue}"}}]}}}}"#
-            )
-        };
-        let fault = |at: u64, fault: u32, active: bool| {
-            format!(r#"{{"at":{at},"fault":{{"fault":{fault},"kind":"kill","on":["broker"],"active":{active}}}}}"#)
-        };
-        let enqueue = |at: u64, op: u32, queue: &str| {
-            format!(r#"{{"at":{at},"enqueue":{{"op":{op},"user":"ada","queue":"{queue}","payload":"{queue}"}}}}"#)
-        };
-        let reply = |at: u64, op: u32, job: &str| {
-            format!(r#"{{"at":{at},"reply":{{"op":{op},"outcome":"ok","job":"{job}"}}}}"#)
-        };
-        let mut lines = vec![
-            r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":4}}"#.to_owned(),
-            enqueue(10, 1, "high"),
-            reply(20, 1, "high"),
-            fault(30, 1, true),
-            enqueue(1_000, 2, "low"),
-            fault(2_000, 1, false),
-            reply(2_500, 2, "low"),
-            started(2_600, "high", 1),
-        ];
-        if let Some(at) = again_ms {
-            lines.extend([fault(at, 2, true), fault(at + 50, 2, false)]);
-        }
-        lines.push(started(2_800, "low", 2));
-        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-        ByHand::new(policies, &lines)
-    }
-
-    #[test]
-    fn what_nobody_lived_to_tell_of_may_have_been_given_when_the_server_died_once_more() {
-        assert_eq!(low_given_twice(Some(2_650)).broken(), [""; 0]);
-    }
-
-    #[test]
-    fn if_it_did_not_the_job_was_given_while_a_higher_one_waited() {
-        assert!(low_given_twice(None).broken().iter().any(|clause| clause == "priority/order"));
     }
 }
