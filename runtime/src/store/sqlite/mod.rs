@@ -1,8 +1,8 @@
 //! The embedded store: one SQLite file, one connection that writes, any number that read.
 //!
-//! What is applied between two commits is one transaction. SQL never asks for the time or for chance, and there are no triggers. The
-//! file holds all there is; what claims are chosen by is kept in memory beside it, so that a job costs a few statements,
-//! each of which finds its row by number, and the same few however much waits or has ended.
+//! What is applied between two commits is one transaction. SQL never asks for the time or for chance, and there are no
+//! triggers. The file holds all there is; what claims are chosen by is kept in memory beside it, so that a job costs a few
+//! statements, each of which finds its row by number, and the same few however much waits or has ended.
 //!
 //! - `open` finds out whose file it is and prepares it, `migrations/` says what is in it, `value` how values look there.
 //! - `lines` is what is kept in memory, `live` the rows that it is read from.
