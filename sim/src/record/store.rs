@@ -63,7 +63,14 @@ impl<W: Witness> Store for RecordingStore<W> {
     }
 
     fn outlook(&mut self, now_ms: u64) -> BoxFuture<'_, Result<Outlook, Error>> {
-        self.inner.outlook(now_ms)
+        async move {
+            let outlook = self.inner.outlook(now_ms).await;
+            if outlook.is_err() {
+                self.uncommitted.clear();
+            }
+            outlook
+        }
+        .boxed()
     }
 
     fn last_ms(&mut self) -> BoxFuture<'_, Result<u64, Error>> {
@@ -156,5 +163,61 @@ pub fn row(it: JobRow) -> Row {
         completed_at: it.completed_ms,
         is_final: it.completed_ms.is_some(),
         dead_letter_queue: it.dead_letter_queue,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store that does what it is asked, but for an outlook.
+    struct NoOutlook;
+
+    fn failure() -> Error {
+        Error { context: "read".into(), reason: "disk I/O error".into() }
+    }
+
+    impl Store for NoOutlook {
+        fn apply<'a>(&'a mut self, commands: &'a [Command]) -> BoxFuture<'a, Result<Vec<Answer>, Error>> {
+            async move { Ok(commands.iter().map(|_| Answer::Done).collect()) }.boxed()
+        }
+
+        fn commit(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+            async { Ok(()) }.boxed()
+        }
+
+        fn outlook(&mut self, _now_ms: u64) -> BoxFuture<'_, Result<Outlook, Error>> {
+            async { Err(failure()) }.boxed()
+        }
+
+        fn last_ms(&mut self) -> BoxFuture<'_, Result<u64, Error>> {
+            async { Ok(0) }.boxed()
+        }
+    }
+
+    impl Witness for std::sync::mpsc::Sender<What> {
+        fn see(&self, what: What) {
+            self.send(what).expect("somebody listens");
+        }
+    }
+
+    fn pause(queue: &str) -> [Command; 1] {
+        [Command::Pause { queue: queue.into(), paused: true, now_ms: 1 }]
+    }
+
+    #[test]
+    fn what_an_outlook_that_fails_takes_back_is_not_told_with_the_next_commit() {
+        let (witness, seen) = std::sync::mpsc::channel();
+        let mut store = RecordingStore::new(Box::new(NoOutlook), witness);
+        async {
+            store.apply(&pause("taken_back")).await.expect("it is applied");
+            store.outlook(2).await.expect_err("it fails");
+            store.apply(&pause("committed")).await.expect("it is applied");
+            store.commit().await.expect("it is durable");
+        }
+        .now_or_never()
+        .expect("nothing waits");
+        let told: Vec<_> = seen.try_iter().collect();
+        assert!(matches!(&told[..], [What::Paused(it)] if it.queue == "committed"), "{told:?}");
     }
 }
