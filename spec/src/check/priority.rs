@@ -109,7 +109,7 @@ impl Priority {
         };
         let error_ms = error_ms(ledger);
         let heads = line.jobs().take(granted.len() + HEADS_MAX);
-        let heads = heads.take_while(|(due, _)| due + error_ms < newest.ready_clock);
+        let heads = heads.take_while(|(due, _)| *due < newest.ready_clock);
         let left = heads.filter(|(_, job)| !granted.contains(job)).find_map(|(due, job)| {
             let live = ledger.live(job)?;
             let ordered = policy.batch.is_none() || live.attempts.is_empty();
@@ -156,7 +156,9 @@ impl Priority {
             (room && policy.batch.is_none()).then_some(())?;
         }
         if let Some((batch, wait_ms)) = policy.batch.as_ref().and_then(|batch| Some((batch, batch.wait_ms?))) {
-            let full = batch.size as usize <= ledger.count_due(queue, surely);
+            // Counted one by one: the ledger's own count is as of its clock, which may be ahead of what is sure.
+            let size = batch.size as usize;
+            let full = ledger.surely_due(queue, surely).take(size).count() == size;
             (full || wait_ms <= surely - due).then_some(())?;
         }
         Some(Contender { queue, job, live, base: policy.priority, level: policy.priority.level_after(surely - due) })

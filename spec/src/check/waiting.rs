@@ -3,7 +3,6 @@
 //!
 //! A line knows times on the queue's clock and jobs alone; what a job is stands in the ledger.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
@@ -24,7 +23,7 @@ pub(super) struct Line {
 }
 
 /// A job's place among those that are due at the same time: by its id.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     /// The id's first bytes as a number, which mostly tell two ids apart.
     begin: u128,
@@ -40,26 +39,6 @@ impl Place {
         Self { begin: u128::from_be_bytes(begin), id: id.into(), job }
     }
 }
-
-impl Ord for Place {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.begin.cmp(&other.begin).then_with(|| self.id.cmp(&other.id))
-    }
-}
-
-impl PartialOrd for Place {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Place {
-    fn eq(&self, other: &Self) -> bool {
-        self.job == other.job
-    }
-}
-
-impl Eq for Place {}
 
 impl Line {
     /// The waiting jobs that no older job of their key blocks, with the clock each is due at, the longest waiting first.

@@ -158,7 +158,7 @@ impl Waiting {
 fn calm_wait(ledger: &Ledger, live: &Live, at: u64) -> u64 {
     // When the job in its way ended is in the first of these.
     let since = ledger.deliverable_at(live) + ledger.unsure_retry_ms(live);
-    if since < at { ledger.calm.between(since, at) } else { 0 }
+    ledger.calm.between(since, at)
 }
 
 /// At most one breach is told per delivery: that of the job that waited longest.

@@ -31,11 +31,12 @@ impl Running {
             What::Settled(it) if it.accepted => {
                 judge_followed(seen, notes);
                 self.payloads.remove(seen.named.job);
-                if !matches!(it.then, Some(Then::RetryAt(_))) {
+                // A dead letter may be put back: it keeps its id and its payload.
+                if !matches!(it.then, Some(Then::RetryAt(_) | Then::DeadLetter)) {
                     self.forget(seen.named.job);
                 }
             }
-            What::Cancelled(_) => self.forget(seen.named.job),
+            What::Cancelled(_) | What::Purged(_) => self.forget(seen.named.job),
             What::Drained(_) => self.judge_left_behind(seen, notes),
             _ => {}
         }
@@ -141,7 +142,7 @@ impl Running {
         if !granted && line.jobs().nth(1).is_some() {
             return None;
         }
-        let waited = ledger.calm.between(since.min(seen.event.at), seen.event.at);
+        let waited = ledger.calm.between(since, seen.event.at);
         (bound_ms(ledger, live) < waited).then_some(waited)
     }
 }

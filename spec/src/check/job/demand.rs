@@ -5,9 +5,40 @@
 
 use std::collections::BTreeMap;
 
+use crate::check::Seen;
 use crate::check::named::Named;
 use crate::check::number::{Key, Queue, User};
 use crate::check::print::{Print, Table};
+
+/// For how long an idempotency key holds at least. Chosen.
+const KEY_HOLDS_MS: u64 = 24 * 3_600_000;
+
+/// When an idempotency key was first sent: on the player's clock, and on the queue's as read by then, or else soon after.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) at: u64,
+    clock: Option<u64>,
+}
+
+impl Sent {
+    pub(super) fn now(seen: &Seen<'_>) -> Self {
+        let mut now = Self { at: seen.event.at, clock: None };
+        now.read(seen.ledger.clock);
+        now
+    }
+
+    /// The queue's clock says `clock`.
+    pub(super) fn read(&mut self, clock: u64) {
+        self.clock = self.clock.or((0 < clock).then_some(clock));
+    }
+
+    /// Whether the key surely still holds, when the queue's clock says `clock`.
+    pub(super) fn holds(&self, seen: &Seen<'_>, clock: u64) -> bool {
+        let passed = seen.event.at - self.at;
+        let by_the_queue = self.clock.map_or(0, |sent| clock.saturating_sub(sent));
+        passed.max(by_the_queue) + seen.ledger.slack().clock_error_ms < KEY_HOLDS_MS
+    }
+}
 
 /// What an accepted job and the enqueue behind it have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,8 +70,8 @@ struct Demand {
     unanswered: u64,
     /// Times that a request went to a job that was there already.
     merged: u64,
-    /// Idempotency keys among the enqueues, with the player's time of the first.
-    keys: BTreeMap<Print, u64>,
+    /// Idempotency keys among the enqueues, with when each was sent first.
+    keys: BTreeMap<Print, Sent>,
 }
 
 /// How many lines are kept to show.
@@ -92,10 +123,10 @@ pub(super) struct Demands {
 }
 
 impl Demands {
-    /// A client asks at `at`; an idempotency key holds for `holds_ms`.
-    pub(super) fn ask(&mut self, line: u64, at: u64, idempotency_key: Option<&str>, named: &Named, holds_ms: u64) {
-        let demand = self.open.at(Request::of(named));
-        demand.note(line);
+    /// A client asks.
+    pub(super) fn ask(&mut self, seen: &Seen<'_>, idempotency_key: Option<&str>) {
+        let demand = self.open.at(Request::of(&seen.named));
+        demand.note(seen.line);
         demand.operations += 1;
         demand.unanswered += 1;
         let Some(key) = idempotency_key else {
@@ -103,8 +134,8 @@ impl Demands {
         };
         let key = Print::of(key);
         match demand.keys.get(&key) {
-            Some(first) if at - first < holds_ms => demand.repeats += 1,
-            _ => drop(demand.keys.insert(key, at)),
+            Some(first) if first.holds(seen, seen.ledger.clock) => demand.repeats += 1,
+            _ => drop(demand.keys.insert(key, Sent::now(seen))),
         }
     }
 
@@ -125,22 +156,24 @@ impl Demands {
         excess
     }
 
-    /// The queue has made a job.
-    pub(super) fn create(&mut self, line: u64, named: &Named) -> Made {
-        let request = Request::of(named);
+    /// The queue has made a job, by its clock at `clock`.
+    pub(super) fn create(&mut self, seen: &Seen<'_>, clock: u64) -> Made {
+        let request = Request::of(&seen.named);
         let Some(demand) = self.open.get_mut(request) else {
             return Made::Unasked;
         };
         if demand.operations <= demand.created {
             return Made::Unasked;
         }
-        demand.note(line);
+        demand.note(seen.line);
         demand.created += 1;
         let (created, distinct) = (demand.created, demand.operations - demand.repeats);
+        demand.keys.values_mut().for_each(|sent| sent.read(clock));
+        let hold = demand.keys.values().all(|sent| sent.holds(seen, clock));
         if demand.is_settled() {
             self.open.remove(request);
         }
-        if distinct < created { Made::Repeated { created, distinct } } else { Made::Asked }
+        if hold && distinct < created { Made::Repeated { created, distinct } } else { Made::Asked }
     }
 
     /// A request went to a job that was there already.

@@ -3,7 +3,7 @@
 //! Mails that tell of a job's end are jobs too, and no client asks for them: each end that asked for a mail allows for one
 //! job of the queue `email_notification`.
 
-use super::demand::{Demands, Made as Making};
+use super::demand::{Demands, Made as Making, Sent};
 use super::{ends, enqueue_of};
 use crate::check::Seen;
 use crate::check::ledger::{Asked, Enqueue};
@@ -20,9 +20,6 @@ const IDEMPOTENT: Place = Place::of("job/idempotent-enqueue");
 /// The queue that the mails of ended jobs go to.
 const MAILS: &str = "email_notification";
 
-/// For how long an idempotency key holds at least. Chosen.
-const KEY_HOLDS_MS: u64 = 24 * 3_600_000;
-
 #[derive(Default)]
 pub(super) struct Made {
     demands: Demands,
@@ -37,23 +34,14 @@ pub(super) struct Made {
 /// What is known of an idempotency key.
 struct Known {
     first_op: u64,
-    /// When it was first sent, on the player's clock and on the queue's.
-    at: u64,
-    clock: u64,
+    first_sent: Sent,
     /// The job it made, and the line that says so.
     job: Option<(Job, u64)>,
 }
 
 impl Known {
     fn new(seen: &Seen<'_>, op: u64) -> Self {
-        Self { first_op: op, at: seen.event.at, clock: seen.ledger.clock, job: None }
-    }
-
-    /// Whether the key surely still holds.
-    fn holds(&self, seen: &Seen<'_>) -> bool {
-        let passed = seen.event.at - self.at;
-        let by_the_queue = seen.ledger.clock.saturating_sub(self.clock);
-        passed.max(by_the_queue) + seen.ledger.slack().clock_error_ms < KEY_HOLDS_MS
+        Self { first_op: op, first_sent: Sent::now(seen), job: None }
     }
 }
 
@@ -77,10 +65,10 @@ impl Made {
     }
 
     fn ask(&mut self, seen: &Seen<'_>, op: u64, idempotency_key: Option<&str>) {
-        self.demands.ask(seen.line, seen.event.at, idempotency_key, &seen.named, KEY_HOLDS_MS);
+        self.demands.ask(seen, idempotency_key);
         let Some(key) = key_of(idempotency_key, &seen.named) else { return };
         let known = self.keys.entry(key).or_insert_with(|| Known::new(seen, op));
-        if !known.holds(seen) {
+        if !known.first_sent.holds(seen, seen.ledger.clock) {
             *known = Known::new(seen, op);
         }
     }
@@ -126,9 +114,10 @@ impl Made {
                 notes.exercised(IDEMPOTENT); // Whether it made a second job shows in what the queue made.
             }
             known.job = Some((seen.named.job, seen.line));
+            known.first_sent.read(seen.ledger.clock);
             return;
         };
-        if !known.holds(seen) {
+        if !known.first_sent.holds(seen, seen.ledger.clock) {
             return;
         }
         notes.exercised(IDEMPOTENT);
@@ -138,7 +127,7 @@ impl Made {
                 enqueue.idempotency_key.as_deref().unwrap_or_default(),
                 seen.ledger.known.users.text(asked.named.user),
                 seen.ledger.job_name(first),
-                seen.event.at - known.at,
+                seen.event.at - known.first_sent.at,
             );
             notes.broken(IDEMPOTENT, says, vec![line, seen.line]);
         }
@@ -146,7 +135,7 @@ impl Made {
 
     fn create(&mut self, seen: &Seen<'_>, it: &Accepted, notes: &mut Notes) {
         notes.exercised(NO_PHANTOM);
-        match self.demands.create(seen.line, &seen.named) {
+        match self.demands.create(seen, it.clock) {
             Making::Asked => {}
             Making::Repeated { created, distinct } => {
                 let says = format!(

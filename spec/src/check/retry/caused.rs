@@ -167,6 +167,7 @@ impl Caused {
             Some(AttemptOutcome::Completed | AttemptOutcome::Cancelled) => {
                 let says =
                     format!("{} was delivered again after its attempt {} had ended well", lease.job, last.number);
+                notes.exercised(CAUSED);
                 self.told.broken(CAUSED, job, says, live.lines_and(seen.line), notes);
                 None
             }

@@ -55,16 +55,15 @@ fn grant(seen: &Seen<'_>, it: &Granted, notes: &mut Notes) {
     }
 }
 
-/// The attempt whose lease has not run out at `clock`, if there is one, and what the queue has said of it.
+/// The attempt whose lease has surely not run out at `clock`, if there is one, and what the queue has said of it.
 fn holder<'a>(seen: &Seen<'_>, live: &'a Live, clock: u64) -> Option<(&'a Attempt, String)> {
-    let holder = live.attempts.last().filter(|holder| clock < holder.lease_until)?;
+    let surely = clock + seen.ledger.slack().clock_error_ms;
+    let holder = live.attempts.last().filter(|holder| surely < holder.lease_until)?;
     match &holder.end {
         None => Some((holder, String::new())),
         // Seen from outside, a lease is known only until its processor is struck.
-        Some(end) if end.outcome == AttemptOutcome::Lost => {
-            let surely =
-                clock + seen.ledger.slack().clock_error_ms < holder.lease_until && !seen.ledger.header.inferred;
-            surely.then(|| (holder, format!(", which the queue had called lost at clock {}", end.clock)))
+        Some(end) if end.outcome == AttemptOutcome::Lost && !seen.ledger.header.inferred => {
+            Some((holder, format!(", which the queue had called lost at clock {}", end.clock)))
         }
         Some(_) => None,
     }

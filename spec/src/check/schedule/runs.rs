@@ -111,7 +111,7 @@ impl Runs {
         };
         let until = ledger.calm.at(run.tick + every_ms);
         let since = ledger.deliverable_at(live).max(run.granted_at);
-        if self.at < until || until < since || ledger.is_paused(queue) || policy.rate_limit.is_some() {
+        if self.at < until || until <= since || ledger.is_paused(queue) || policy.rate_limit.is_some() {
             return;
         }
         notes.exercised(DRAINS);
@@ -139,7 +139,7 @@ impl Run {
         let one_due = self.dues.len() < 2;
         let dues = lives.clone().map(|(_, live)| live.ready_clock);
         for due in dues {
-            if one_due && self.dues.len() < 2 {
+            if self.dues.len() < 2 {
                 self.dues.insert(due);
             }
         }

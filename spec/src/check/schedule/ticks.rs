@@ -60,7 +60,7 @@ impl Ticks {
             let Some(due) = self.due(ledger, queue, every_ms) else {
                 continue;
             };
-            if due.since < self.at && self.judge_late(ledger, queue, &due, ledger.clock, notes) {
+            if self.judge_late(ledger, queue, &due, ledger.clock, notes) {
                 self.fired.insert(queue, u64::MAX);
             }
         }

@@ -44,8 +44,8 @@ impl Family for Status {
         if let What::StatusRead(it) = &seen.event.what {
             self.writes.read(seen, it, &self.crashes, &self.redrives, notes);
             self.rows.read(seen, it, &self.redrives, notes);
-            let told = self.writes.is_acknowledged(seen.named.job) || self.writes.may_be_purged(seen.named.job);
-            self.moves.read(seen, it, told, &self.crashes, &self.redrives, notes);
+            let purged = self.writes.may_be_purged(seen.named.job);
+            self.moves.read(seen, it, purged, &self.crashes, &self.redrives, notes);
         }
     }
 }

@@ -44,18 +44,18 @@ struct Pair<'a> {
 }
 
 impl Moves {
-    /// `told` is whether a missing row has been judged by what clients were told, or is due to a purge.
+    /// `purged` is whether a missing row may be due to a purge.
     pub(super) fn read(
         &mut self,
         seen: &Seen<'_>,
         it: &StatusRead,
-        told: bool,
+        purged: bool,
         crashes: &Crashes,
         redrives: &Redrives,
         notes: &mut Notes,
     ) {
         let Some(row) = &it.row else {
-            if !told {
+            if !purged {
                 self.miss(seen, it, crashes, notes);
             }
             return;

@@ -39,7 +39,6 @@ impl Rows {
         match &seen.event.what {
             What::Settled(it) if it.accepted => self.settle(seen, it),
             What::Cancelled(_) => self.cancel(seen),
-            What::Redriven(_) => drop(self.ends.remove(seen.named.job)),
             What::Granted(it) => self.grant(seen, it, redrives, notes),
             _ => {}
         }

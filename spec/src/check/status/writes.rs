@@ -67,10 +67,6 @@ impl Writes {
         }
     }
 
-    pub(super) fn is_acknowledged(&self, job: Job) -> bool {
-        self.jobs.get(job).is_some_and(|job| job.enqueued.is_some())
-    }
-
     /// Whether somebody asked to drop `job` for good: its row may go with it.
     pub(super) fn may_be_purged(&self, job: Job) -> bool {
         self.purges.contains(job)

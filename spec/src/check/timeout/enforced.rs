@@ -32,6 +32,8 @@ pub(super) struct Enforced {
     pauses: BTreeMap<u64, Vec<String>>,
     /// When a pause last ended, by host.
     resumed: BTreeMap<String, u64>,
+    /// When a pause of all hosts last ended.
+    all_resumed: Option<u64>,
     /// The start of the last run that was told of: a batch is told of once.
     told: Option<u64>,
 }
@@ -172,7 +174,7 @@ impl Enforced {
         if self.pauses.values().any(strikes) {
             return now + allowed;
         }
-        let resumed = self.resumed.get(processor).copied();
+        let resumed = self.resumed.get(processor).copied().max(self.all_resumed);
         let anew = resumed.map_or(0, |resumed| resumed + slack.recovery_ms + allowed);
         run.deadline.max(anew)
     }
@@ -181,6 +183,9 @@ impl Enforced {
         if it.active {
             self.pauses.insert(it.fault, it.on.clone());
         } else if let Some(hosts) = self.pauses.remove(&it.fault) {
+            if hosts.is_empty() {
+                self.all_resumed = Some(seen.event.at);
+            }
             self.resumed.extend(hosts.into_iter().map(|host| (host, seen.event.at)));
         }
     }
