@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::waiting::Waiting;
 use super::{EnqueuedJob, Pulled, Refusal, Response};
-use crate::store::{Answer, Ending, Error, How};
+use crate::store::{Answer, Command, Ending, Error, How};
 
 /// A turn, whose changes take place as a whole or not at all.
 #[derive(Default)]
@@ -14,6 +14,8 @@ pub(super) struct Turn {
     /// Whether a job may have ended.
     pub(super) has_ended: bool,
     asked: Vec<Asked>,
+    /// What it became, once that was applied.
+    pub(super) commands: Vec<Command>,
     /// Of all that was asked, in its order.
     answers: Vec<Answer>,
     pulled: Vec<(Waiting, Pulled)>,
@@ -65,15 +67,23 @@ impl Turn {
     }
 
     /// It is not, or not for certain.
-    pub(super) fn refuse(self, error: &Error) {
-        let refusal = Refusal::Unavailable(format!("failed to {error}; it may or may not be done"));
+    pub(super) fn refuse(mut self, error: &Error) {
+        self.refuse_pulls(error);
         for it in self.asked {
-            let _ = it.reply.send(Err(refusal.clone()));
-        }
-        for (waiting, _) in self.pulled {
-            waiting.refuse(refusal.clone());
+            let _ = it.reply.send(Err(refusal(error)));
         }
     }
+
+    /// Nothing is given.
+    pub(super) fn refuse_pulls(&mut self, error: &Error) {
+        for (waiting, _) in self.pulled.drain(..) {
+            waiting.refuse(refusal(error));
+        }
+    }
+}
+
+fn refusal(error: &Error) -> Refusal {
+    Refusal::Unavailable(format!("failed to {error}; it may or may not be done"))
 }
 
 /// Puts the answers to one request's commands together.

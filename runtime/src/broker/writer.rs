@@ -116,25 +116,41 @@ impl Writer {
     /// One turn, in one transaction. Returns when the next one is due, if nothing is asked before.
     async fn turn(&mut self, asks: Vec<Ask>, now_ms: u64) -> Result<u64, Error> {
         let mut turn = Turn::default();
-        let done = match self.carry_out(&mut turn, asks, now_ms).await {
-            Ok(outlook) if turn.is_applied => self.store.commit().await.map(|()| outlook),
+        let carried_out = self.carry_out(&mut turn, asks, now_ms).await;
+        let done = match &carried_out {
+            Ok(_) => Ok(()),
+            Err(error) => self.write_again(&mut turn, error).await,
+        };
+        let done = match done {
+            Ok(()) if turn.is_applied => self.store.commit().await,
             done => done,
         };
-        match done {
-            Ok(outlook) => {
-                if turn.has_ended {
-                    self.ended.notify_waiters();
-                }
-                turn.tell(now_ms);
-                Ok(self.next_ms(&outlook, now_ms))
-            }
-            Err(error) => {
-                turn.refuse(&error);
-                // They have kept up with what may not have taken place.
-                self.deliveries = Deliveries::default();
-                Err(error)
-            }
+        if let Err(error) = done {
+            turn.refuse(&error);
+            // They have kept up with what may not have taken place.
+            self.deliveries = Deliveries::default();
+            return Err(error);
         }
+        if turn.has_ended {
+            self.ended.notify_waiters();
+        }
+        turn.tell(now_ms);
+        carried_out.map(|outlook| self.next_ms(&outlook, now_ms))
+    }
+
+    /// The failure has taken back the whole turn. What was asked is applied once more, if it was not that which failed: a
+    /// job that cannot be given must not stand in the way of all others.
+    async fn write_again(&mut self, turn: &mut Turn, failure: &Error) -> Result<(), Error> {
+        turn.refuse_pulls(failure);
+        self.deliveries = Deliveries::default();
+        let commands = std::mem::take(&mut turn.commands);
+        if commands.is_empty() {
+            return Err(failure.clone());
+        }
+        let answers = self.apply(turn, &commands).await?;
+        self.follow(turn, &commands, &answers);
+        turn.answer(answers);
+        Ok(())
     }
 
     async fn carry_out(&mut self, turn: &mut Turn, asks: Vec<Ask>, now_ms: u64) -> Result<Outlook, Error> {
@@ -180,6 +196,7 @@ impl Writer {
             let answers = self.apply(turn, &commands).await?;
             self.follow(turn, &commands, &answers);
             turn.answer(answers);
+            turn.commands = commands;
         }
         Ok(())
     }
