@@ -94,33 +94,40 @@ impl Inference<'_> {
     }
 
     /// Makes jobs whose answers are still to be heard, if a handler's number or their end shows that they had been given to
-    /// somebody before.
+    /// somebody before; unless that may as well be somebody who is struck after the answer.
     fn make_unseen(&mut self, index: usize, at: u64) {
         let made = |(op, asked): (&u64, &What)| {
             let What::Enqueue(it) = asked else { return None };
             let id = self.known.names.get(op)?;
             let shows = self.told(index, id).is_some() || self.put_back_after(index, id).is_some();
             let is_new = !self.jobs.contains_key(id) && self.makes_its_own(*op);
-            let unseen = is_new && shows && self.is_unseen(index, id, &it.queue, 0);
-            unseen.then(|| (it.clone(), id.clone()))
+            // Each of those who are struck later may have been given it once.
+            let unseen = || self.strikes_again(index, at, *op, id) < self.unseen(index, id, &it.queue, 0);
+            (is_new && shows && unseen()).then(|| (it.clone(), id.clone()))
         };
         for (it, id) in self.asked.iter().filter_map(made).collect::<Vec<_>>() {
             self.create(index, at, &it, &id);
         }
     }
 
-    /// Whether a job of `queue` that waits after `had` deliveries was delivered once more, unseen: the number that its next
-    /// handler is told shows it, or it is given up with fewer than its attempts.
+    /// Whether a job of `queue` that waits after `had` deliveries was delivered once more, unseen.
     fn is_unseen(&self, index: usize, id: &str, queue: &str, had: u32) -> bool {
+        0 < self.unseen(index, id, queue, had)
+    }
+
+    /// How often a job of `queue` that waits after `had` deliveries was delivered, unseen: the number that its next
+    /// handler is told shows it, or it is given up with fewer than its attempts.
+    fn unseen(&self, index: usize, id: &str, queue: &str, had: u32) -> u32 {
         if let Some(told) = self.told(index, id) {
-            return had + 1 < told;
+            return told.saturating_sub(had + 1);
         }
         let put_back = self.put_back_after(index, id);
         let until = put_back.unwrap_or(self.events.len());
         let later = self.ahead.starts.get(id).into_iter().flatten().filter(|start| (index + 1..until).contains(*start));
         let max = self.policy(queue).and_then(|policy| policy.attempts.max());
         let never_done = !self.ahead.completed.contains(id) && !self.ahead.cancels.contains_key(id);
-        (put_back.is_some() || never_done) && max.is_some_and(|max| had + (later.count() as u32) < max)
+        let max = max.filter(|_| put_back.is_some() || never_done);
+        max.map_or(0, |max| max.saturating_sub(had + later.count() as u32))
     }
 
     /// What the next handler of `id` is told of the attempt that it is, unless the job is put back before.
@@ -152,6 +159,16 @@ impl Inference<'_> {
     fn is_struck_after(&self, at: u64, index: usize, id: &str) -> bool {
         let start = Ahead::next(self.ahead.starts.get(id), index).map_or(u64::MAX, |start| self.events[start].at);
         self.ahead.strikes.iter().any(|(struck, _)| at < *struck && *struck <= start)
+    }
+
+    /// How often something strikes after this moment, between the good answer to `op` and the next start of `id`, its job.
+    fn strikes_again(&self, index: usize, at: u64, op: u64, id: &str) -> u32 {
+        let answered = self.ahead.replies.get(&op).filter(|_| self.ahead.told_ok(op));
+        let Some((answered, ..)) = answered else { return 0 };
+        let from = self.events[(*answered).max(index)].at;
+        let start = Ahead::next(self.ahead.starts.get(id), index).map_or(u64::MAX, |start| self.events[start].at);
+        let again = self.ahead.strikes.iter().filter(|(struck, _)| at < *struck && (from..=start).contains(struck));
+        again.count() as u32
     }
 
     fn is_struck_between(&self, from: usize, until: usize) -> bool {
@@ -258,5 +275,60 @@ mod tests {
         assert_eq!(seen(&row("pending")).told(), waiting);
         let at_work = ["100 granted j 1", "100 settled j 1", "900 granted j 2"];
         assert_eq!(seen(&row("processing")).told(), at_work);
+    }
+
+    /// A job of a low priority is asked for while the server is away, and answered once it is back. One of a high priority
+    /// waits all the while and is given a moment later. The low one's first handler is told that it is number `told`; if
+    /// the server dies once more at `again_ms`, it may have been given then.
+    fn low_given_before(told: u32, again_ms: Option<u64>) -> ByHand {
+        let policies = "[high]\npriority = 'high'\nattempts = 3\ntimeout_ms = 60_000\n\
+                        [low]\npriority = 'low'\nattempts = 3\ntimeout_ms = 60_000\n";
+        let started = |at: u64, queue: &str, told: u32| {
+            format!(
+                r#"{{"at":{at},"started":{{"processor":"processor-1","delivery":"{queue}","queue":"{queue}","jobs":[{{"job":"{queue}","attempt":1,"told":{told},"payload":"{queue}"}}]}}}}"#
+            )
+        };
+        let fault = |at: u64, fault: u32, active: bool| {
+            format!(r#"{{"at":{at},"fault":{{"fault":{fault},"kind":"kill","on":["broker"],"active":{active}}}}}"#)
+        };
+        let enqueue = |at: u64, op: u32, queue: &str| {
+            format!(r#"{{"at":{at},"enqueue":{{"op":{op},"user":"ada","queue":"{queue}","payload":"{queue}"}}}}"#)
+        };
+        let reply = |at: u64, op: u32, job: &str| {
+            format!(r#"{{"at":{at},"reply":{{"op":{op},"outcome":"ok","job":"{job}"}}}}"#)
+        };
+        let mut lines = vec![
+            r#"{"at":0,"processor":{"processor":"processor-1","up":true,"slots":4}}"#.to_owned(),
+            enqueue(10, 1, "high"),
+            reply(20, 1, "high"),
+            fault(30, 1, true),
+            enqueue(1_000, 2, "low"),
+            fault(2_000, 1, false),
+            reply(2_500, 2, "low"),
+            started(2_600, "high", 1),
+        ];
+        if let Some(at) = again_ms {
+            lines.extend([fault(at, 2, true), fault(at + 50, 2, false)]);
+        }
+        lines.push(started(2_800, "low", told));
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        ByHand::new(policies, &lines)
+    }
+
+    #[test]
+    fn what_nobody_lived_to_tell_of_may_have_been_given_when_the_server_died_once_more() {
+        assert_eq!(low_given_before(2, Some(2_650)).broken(), [""; 0]);
+    }
+
+    #[test]
+    fn a_death_takes_one_delivery_of_a_job_with_it_and_further_ones_were_before() {
+        let broken = low_given_before(3, Some(2_650)).broken();
+        assert!(!broken.iter().any(|clause| clause == "retry/count"), "{broken:?}");
+        assert!(broken.iter().any(|clause| clause == "priority/order"), "{broken:?}");
+    }
+
+    #[test]
+    fn if_it_did_not_the_job_was_given_while_a_higher_one_waited() {
+        assert!(low_given_before(2, None).broken().iter().any(|clause| clause == "priority/order"));
     }
 }
