@@ -110,6 +110,8 @@ def switch(source, number, mutant):
         return True
     if genre == "MatchArm":
         arm = source.node(start, end - 1, "match_arm")
+        if not any(source.text(other).startswith("_ =>") for other in arm.parent.children):
+            return False  # an arm with a guard is none that the compiler counts on
         pattern = arm.child_by_field_name("pattern")
         guard = pattern.child_by_field_name("condition")
         if guard is None:

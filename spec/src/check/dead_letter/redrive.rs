@@ -103,7 +103,6 @@ impl Redrives {
         let end = seen.ledger.ended(seen.named.job);
         let why = match end.map(|end| end.how) {
             _ if spent.get(seen.named.job).is_some() => return,
-            Some(EndHow::DeadLetter) => return,
             Some(EndHow::Completed) => return, // `retry/stops` tells of that.
             Some(how) => format!("it had {}", how.words()),
             None if seen.ledger.live(seen.named.job).is_some() => "it had not ended".into(),
