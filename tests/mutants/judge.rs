@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().expect("a folder");
     let before = arguments.next().map(|file| fs::read_to_string(file).expect("it is readable"));
-    let before: BTreeMap<&str, &str> = before.iter().flat_map(|text| text.lines()).filter_map(|it| it.split_once(' ')).collect();
+    let before: BTreeMap<&str, &str> =
+        before.iter().flat_map(|text| text.lines()).filter_map(|it| it.split_once(' ')).collect();
     let files = fs::read_dir(folder).expect("it is a folder").map(|entry| entry.expect("it is readable").path());
     let mut files: Vec<_> = files.collect();
     files.sort();
@@ -25,8 +26,20 @@ fn main() -> ExitCode {
         // A bug's history has its clause in its name.
         let own = name.split('.').next().unwrap_or_default().replacen('_', "/", 1);
         let word = match own.as_str() {
-            "clean" => if broken.is_empty() { "none" } else { "accused" },
-            own => if broken.contains(&own) { "named" } else { "not-named" },
+            "clean" => {
+                if broken.is_empty() {
+                    "none"
+                } else {
+                    "accused"
+                }
+            }
+            own => {
+                if broken.contains(&own) {
+                    "named"
+                } else {
+                    "not-named"
+                }
+            }
         };
         println!("{name} {word}");
         if before.get(name.as_str()).is_some_and(|before| *before != word) {

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Puts every mutant of some sources into one build, each behind a switch of its own.
 
-    switches.py TREE MUTANTS.json WITHOUT.txt > SWITCHES.json
+    switches.py TREE MUTANTS.json WITHOUT.json > SWITCHES.json
 
 cargo-mutants builds the program anew for each mutant. There are thousands, and a build takes longer than the tests. So
 this takes what `cargo mutants --list --json` found (MUTANTS.json) and writes each change into the sources of TREE, a copy
-of the project, such that it is in force when the environment's KEW_MUTANT holds its number, and none else. WITHOUT.txt
-holds the numbers of mutants that do not compile, one a line; they are left out. What was put in is printed: for each
-mutant its number, name, file and the line of its copy.
+of the project, such that it is in force when the environment's KEW_MUTANT holds its number, and none else. WITHOUT.json
+holds the names of those that do not compile; they are left out. What was put in is printed: for each mutant its number,
+name, file, and whether it is in.
 """
 
 import json
@@ -134,13 +134,13 @@ def switch(source, number, mutant):
 def main():
     tree, listed, without = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_text()), set()
     if Path(sys.argv[3]).exists():
-        without = {int(number) for number in Path(sys.argv[3]).read_text().split()}
+        without = set(json.loads(Path(sys.argv[3]).read_text()))
     sources, switched = {}, []
     for number, mutant in enumerate(listed, start=1):
         source = sources.setdefault(mutant["file"], None) or Source(tree / mutant["file"])
         sources[mutant["file"]] = source
         state = "in"
-        if number in without:
+        if mutant["name"] in without:
             state = "does not compile"
         elif not switch(source, number, mutant):
             state = "no switch"
