@@ -94,8 +94,7 @@ impl Made {
                 excess.operations,
                 user,
             );
-            let lines = excess.lines.into_iter().filter(|&line| line < seen.line);
-            notes.broken(NO_PHANTOM, says, lines.chain([seen.line]).collect());
+            notes.broken(NO_PHANTOM, says, excess.lines.into_iter().chain([seen.line]).collect());
         }
         if let (Told::Ok, Some(job)) = (reply.outcome, &reply.job) {
             self.name(seen, asked, enqueue, job, notes);
