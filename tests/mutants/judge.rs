@@ -1,4 +1,4 @@
-//! Judges all histories of a folder and prints which clauses each breaks. With a file of what was printed before, fails
+//! Judges all histories of a folder and prints whether each is accused, or its bug named. With a file of what was printed before, fails
 //! at the first that is judged otherwise: a clean run that is accused, or a planted bug whose own clause is not named.
 
 use std::collections::BTreeMap;
@@ -26,20 +26,10 @@ fn main() -> ExitCode {
         // A bug's history has its clause in its name.
         let own = name.split('.').next().unwrap_or_default().replacen('_', "/", 1);
         let word = match own.as_str() {
-            "clean" => {
-                if broken.is_empty() {
-                    "none"
-                } else {
-                    "accused"
-                }
-            }
-            own => {
-                if broken.contains(&own) {
-                    "named"
-                } else {
-                    "not-named"
-                }
-            }
+            "clean" if broken.is_empty() => "none",
+            "clean" => "accused",
+            own if broken.contains(&own) => "named",
+            _ => "not-named",
         };
         println!("{name} {word}");
         if before.get(name.as_str()).is_some_and(|before| *before != word) {
