@@ -88,3 +88,127 @@ fn keeps_batch(policy: &Policy) -> bool {
 pub(super) fn lease_ms(policy: &Policy, asked_ms: Option<u64>) -> u64 {
     asked_ms.unwrap_or(policy.timeout_ms + LEASE_MARGIN_MS).clamp(1, LEASE_MAX_MS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+
+    fn policy(queue: &str) -> Policy {
+        Queues::default().get(queue).expect("one of the five queues").clone()
+    }
+
+    fn request(queue: &str, key: Option<&str>) -> JobRequest {
+        JobRequest {
+            id: "a".into(),
+            queue: queue.into(),
+            user: "ada".into(),
+            payload: serde_json::value::to_raw_value(&1).expect("a number is JSON"),
+            key: key.map(Into::into),
+            idempotency: Some(("k".into(), "print".into())),
+            email: None,
+        }
+    }
+
+    fn lease(queue: &str, attempt: u32) -> LeaseId {
+        LeaseId { queue: queue.into(), job: "a".into(), attempt, fence: attempt }
+    }
+
+    /// What follows a failure at 10,000 ms that asks for `delay_ms`, without jitter.
+    fn failed(queue: &str, attempt: u32, delay_ms: Option<u64>) -> Then {
+        let outcome = Report::Failed { error: "e".into(), delay_ms };
+        let it = Settlement { lease: lease(queue, attempt), outcome };
+        settle(&policy(queue), it, 10_000, Jitter::NONE).then
+    }
+
+    #[test]
+    fn a_new_job_is_ready_at_once_or_at_its_queues_next_tick() {
+        let ready_ms = |queue| new_job(&Queues::default(), request(queue, None), 10).expect("it is allowed").ready_ms;
+        assert_eq!(ready_ms("pdf_generation"), 10);
+        assert_eq!(ready_ms("analytics_processing"), 300_000);
+    }
+
+    #[test]
+    fn an_idempotency_key_is_kept_for_24_hours() {
+        let job = new_job(&Queues::default(), request("pdf_generation", None), 10).expect("it is allowed");
+        let kept = Idempotency { key: "k".into(), fingerprint: "print".into(), until_ms: 10 + 24 * HOUR_MS };
+        assert_eq!(job.idempotency, Some(kept));
+    }
+
+    #[test]
+    fn a_key_is_needed_where_there_is_deduplication_and_refused_elsewhere() {
+        let made = |queue, key| new_job(&Queues::default(), request(queue, key), 0).map(|job| job.key);
+        let refused = |rule: &str| Err(Refusal::Invalid(rule.into()));
+        assert!(matches!(made("data_sync", Some("entity")), Ok(Some(_))));
+        assert_eq!(made("data_sync", None).map(drop), refused("queue data_sync needs a key (the entity's id)"));
+        assert_eq!(made("pdf_generation", Some("x")).map(drop), refused("queue pdf_generation takes no key"));
+    }
+
+    #[test]
+    fn a_queue_that_there_is_not_is_answered_with_those_there_are() {
+        let Err(Refusal::NotFound(text)) = new_job(&Queues::default(), request("pdf", None), 0) else {
+            panic!("there is no such queue")
+        };
+        assert_eq!(
+            text,
+            "there is no queue \"pdf\"; there are ai_enhancement, analytics_processing, data_sync, email_notification, \
+             pdf_generation"
+        );
+    }
+
+    #[test]
+    fn a_success_completes_the_job_whatever_attempt_it_was() {
+        let result = serde_json::value::to_raw_value(&2).expect("a number is JSON");
+        let it = Settlement { lease: lease("pdf_generation", 9), outcome: Report::Completed { result } };
+        let settled = settle(&policy("pdf_generation"), it, 5, Jitter::NONE);
+        assert!(matches!(&settled.outcome, Outcome::Completed(result) if result.get() == "2"));
+        assert_eq!((settled.then, settled.now_ms, settled.keep_batch), (Then::Complete, 5, false));
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_until_the_attempts_are_spent() {
+        assert_eq!(failed("pdf_generation", 2, None), Then::RetryAt(10_000));
+        assert_eq!(failed("pdf_generation", 3, None), Then::DeadLetter("pdf_generation_dlq".into()));
+        assert_eq!(failed("ai_enhancement", 2, None), Then::Fail);
+        assert_eq!(failed("email_notification", 2, None), Then::RetryAt(14_000));
+    }
+
+    #[test]
+    fn a_timeout_and_a_lost_lease_count_like_a_failure_and_say_what_they_were() {
+        let policy = policy("email_notification");
+        let it =
+            Settlement { lease: lease("email_notification", 2), outcome: Report::TimedOut { error: "slow".into() } };
+        let timed_out = settle(&policy, it, 10_000, Jitter::NONE);
+        assert!(matches!(timed_out.outcome, Outcome::TimedOut(error) if error == "slow"));
+        let lost = lose(&policy, lease("email_notification", 2), 10_000, Jitter::NONE);
+        assert!(matches!(lost.outcome, Outcome::Lost(error) if error.starts_with("lease lost")));
+        assert_eq!((timed_out.then, lost.then), (Then::RetryAt(14_000), Then::RetryAt(14_000)));
+    }
+
+    #[test]
+    fn a_delay_that_is_asked_for_lengthens_the_wait_and_never_shortens_it() {
+        assert_eq!(failed("email_notification", 2, Some(3_999)), Then::RetryAt(14_000));
+        assert_eq!(failed("email_notification", 2, Some(4_001)), Then::RetryAt(14_001));
+        assert_eq!(failed("pdf_generation", 1, Some(7)), Then::RetryAt(10_007));
+        assert_eq!(failed("pdf_generation", 1, Some(13 * HOUR_MS)), Then::RetryAt(10_000 + 12 * HOUR_MS));
+    }
+
+    #[test]
+    fn a_scheduled_queue_tries_again_at_a_tick_and_keeps_its_batches() {
+        assert_eq!(failed("analytics_processing", 1, None), Then::RetryAt(300_000));
+        assert_eq!(failed("analytics_processing", 1, Some(300_000)), Then::RetryAt(600_000));
+        let keeps = |queue| lose(&policy(queue), lease(queue, 1), 0, Jitter::NONE).keep_batch;
+        assert!(keeps("analytics_processing"));
+        assert!(!keeps("email_notification"));
+    }
+
+    #[test]
+    fn a_lease_outlasts_the_timeout_unless_the_consumer_asks_for_another() {
+        let policy = policy("pdf_generation");
+        assert_eq!(lease_ms(&policy, None), 35_000);
+        assert_eq!(lease_ms(&policy, Some(0)), 1);
+        assert_eq!(lease_ms(&policy, Some(70)), 70);
+        assert_eq!(lease_ms(&policy, Some(13 * HOUR_MS)), 12 * HOUR_MS);
+    }
+}

@@ -189,3 +189,83 @@ fn refusal(reply: &Reply) -> Refusal {
 fn senseless(path: &str, error: &dyn std::fmt::Display) -> Refusal {
     Refusal::Unavailable(format!("failed to read the broker's reply to {path}: {error}; do both run the same version?"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::TokioNet;
+    use crate::store::{LeaseId, Query};
+
+    fn reply(status: StatusCode, body: &str) -> Refusal {
+        refusal(&Reply { status, body: body.to_owned().into() })
+    }
+
+    #[test]
+    fn a_reply_is_waited_for_as_long_as_the_broker_may_keep_the_question_and_some_more() {
+        let remote = Remote::new(Arc::new(TokioNet), "http://127.0.0.1:1", None);
+        let (pull, ends) = (Pull { wait_ms: 700, ..Pull::default() }, Request::Ends { after: 0, wait_ms: 900 });
+        assert_eq!(remote.timeout_of(&Request::Pull(pull)), Duration::from_millis(5_700));
+        assert_eq!(remote.timeout_of(&ends), Duration::from_millis(5_900));
+        assert_eq!(remote.timeout_of(&Request::Read(Query::Depths)), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_refusal_that_the_broker_did_not_make_goes_by_its_status() {
+        let detail = r#"{"detail": "why"}"#;
+        assert_eq!(reply(StatusCode::NOT_FOUND, detail), Refusal::NotFound("why".into()));
+        assert_eq!(reply(StatusCode::CONFLICT, detail), Refusal::Conflict("why".into()));
+        assert_eq!(reply(StatusCode::UNAUTHORIZED, detail), Refusal::Invalid("why".into()));
+        assert_eq!(reply(StatusCode::BAD_GATEWAY, detail), Refusal::Unavailable("why".into()));
+        let bare = Refusal::Unavailable("the broker answers 502 Bad Gateway".into());
+        assert_eq!(reply(StatusCode::BAD_GATEWAY, "<html>"), bare);
+    }
+
+    #[test]
+    fn a_delay_is_rounded_up_to_the_seconds_that_it_travels_in() {
+        let sent = |delay_ms| retry("l".into(), Report::Failed { error: "e".into(), delay_ms });
+        assert_eq!(sent(Some(1_001)).delay_seconds, Some(2));
+        assert_eq!(sent(Some(1_000)).delay_seconds, Some(1));
+        let failed = sent(None);
+        assert_eq!((failed.delay_seconds, failed.error.as_deref(), failed.timed_out), (None, Some("e"), false));
+        let timed_out = retry("l".into(), Report::TimedOut { error: "slow".into() });
+        assert_eq!((timed_out.error.as_deref(), timed_out.timed_out), (Some("slow"), true));
+    }
+
+    fn message(delivery: &str, id: &str) -> PulledMessage {
+        let lease = LeaseId { queue: "q".into(), job: id.into(), attempt: 1, fence: 1 };
+        let message = serde_json::json!({
+            "body": STANDARD.encode("1"), "id": id, "timestamp_ms": 4, "attempts": 1, "lease_id": lease.to_string(),
+            "metadata": {
+                "CF-Content-Type": "json", "queue": "q", "delivery": delivery, "batch": "b", "timeout_ms": 1_000,
+                "lease_ms": 6_000, "user": "ada", "version": 1, "key": null,
+            },
+        });
+        serde_json::from_value(message).expect("it has the shape of a message")
+    }
+
+    #[test]
+    fn messages_are_put_together_to_the_deliveries_they_name() {
+        let messages = vec![message("d", "a"), message("d", "b"), message("e", "c")];
+        let deliveries = deliveries(messages).expect("they can be read");
+        let ids = |it: &Granted| it.delivery.jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
+        assert_eq!(deliveries.iter().map(ids).collect::<Vec<_>>(), [vec!["a", "b"], vec!["c"]]);
+        assert_eq!((deliveries[0].leases.len(), deliveries[1].created_ms.as_slice()), (2, [4].as_slice()));
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_is_said_to_be_so() {
+        let unread = |change: &dyn Fn(&mut PulledMessage)| {
+            let mut message = message("d", "a");
+            change(&mut message);
+            deliveries(vec![message]).expect_err("it cannot be read")
+        };
+        for refusal in [
+            unread(&|message| message.lease_id = "no lease".into()),
+            unread(&|message| message.body = "%".into()),
+            unread(&|message| message.body = STANDARD.encode("{")),
+        ] {
+            let Refusal::Unavailable(text) = refusal else { panic!("{refusal:?}") };
+            assert!(text.starts_with("failed to read the broker's reply to /queues/any/messages/pull"), "{text}");
+        }
+    }
+}

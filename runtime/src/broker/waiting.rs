@@ -82,3 +82,56 @@ impl Deliveries {
         Arc::into_inner(self.of_job.remove(job)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out(delivery: &str, jobs: &[&str]) -> Deliveries {
+        let mut deliveries = Deliveries::default();
+        deliveries.begin(delivery, jobs.iter().copied());
+        deliveries
+    }
+
+    fn over(deliveries: &mut Deliveries, holding: &[&str]) -> Vec<String> {
+        deliveries.take_over(&holding.iter().map(|&delivery| delivery.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_delivery_is_over_when_the_last_of_its_jobs_was_taken() {
+        let mut deliveries = out("d", &["a", "b"]);
+        deliveries.revoke("a");
+        assert!(over(&mut deliveries, &["d"]).is_empty(), "b still runs");
+        deliveries.revoke("b");
+        assert_eq!(over(&mut deliveries, &["c", "d"]), ["d"]);
+        assert!(over(&mut deliveries, &["d"]).is_empty(), "it is told once");
+    }
+
+    #[test]
+    fn a_delivery_whose_last_job_was_settled_is_not_called_over() {
+        let mut deliveries = out("d", &["a", "b"]);
+        deliveries.revoke("a");
+        deliveries.settle("b");
+        assert!(over(&mut deliveries, &["d"]).is_empty());
+        deliveries.revoke("b");
+        assert!(over(&mut deliveries, &["d"]).is_empty(), "it was settled before");
+    }
+
+    #[test]
+    fn a_job_that_was_given_out_again_belongs_to_its_new_delivery() {
+        let mut deliveries = out("d", &["a"]);
+        deliveries.begin("e", ["a"].into_iter());
+        deliveries.revoke("a");
+        assert_eq!(over(&mut deliveries, &["d", "e"]), ["e"]);
+    }
+
+    #[test]
+    fn an_answer_says_how_long_the_pull_was_kept() {
+        let (reply, mut answer) = oneshot::channel();
+        let waiting = Waiting::new(Pull { wait_ms: 500, ..Pull::default() }, 1_000, reply);
+        assert_eq!(waiting.deadline_ms(), 1_500);
+        waiting.answer(Pulled::default(), 1_080);
+        let answer = answer.try_recv().expect("it was answered");
+        assert!(matches!(answer, Ok(Response::Pulled(Pulled { waited_ms: 80, .. }))), "{answer:?}");
+    }
+}

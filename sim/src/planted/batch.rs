@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kew_runtime::broker::{Granted, Report};
-use kew_runtime::store::{Answer, Claim, Claimed, Command, Outlook, Store};
+use kew_runtime::store::{Answer, Claim, Claimed, Command, Outlook, QueueOutlook, Store, Then};
 
 use super::Bug;
 use super::alter::{self, Every, StoreBug};
@@ -206,25 +206,30 @@ impl StoreBug for WaitsAnew {
     }
 }
 
-/// The queues that give batches, and since when one job waits alone in each.
+/// The queues that give batches, and those with jobs that were tried before, which wait for their backoff as well.
 #[derive(Default)]
 struct AloneWaits {
     batching: BTreeSet<String>,
+    retried: BTreeMap<String, String>,
 }
 
 impl StoreBug for AloneWaits {
     fn after(&mut self, asked: &Command, _answer: &mut Answer) {
-        if let Command::Claim(it) = asked
-            && 1 < it.max
-        {
-            self.batching.insert(it.queue.clone());
+        match asked {
+            Command::Claim(it) if 1 < it.max => drop(self.batching.insert(it.queue.clone())),
+            Command::Settle(it) if matches!(it.then, Then::RetryAt(_)) => {
+                self.retried.insert(it.lease.job.clone(), it.lease.queue.clone());
+            }
+            Command::Settle(it) => drop(self.retried.remove(&it.lease.job)),
+            _ => {}
         }
     }
 
     /// Half of the time that the job has waited does not count.
     fn outlook(&mut self, now_ms: u64, outlook: &mut Outlook) {
-        for queue in outlook.queues.iter_mut().filter(|queue| queue.ready == 1 && self.batching.contains(&queue.queue))
-        {
+        let fresh = |queue: &&mut QueueOutlook| !self.retried.values().any(|other| *other == queue.queue);
+        let batches = outlook.queues.iter_mut().filter(|queue| self.batching.contains(&queue.queue));
+        for queue in batches.filter(|queue| queue.ready == 1).filter(fresh) {
             queue.oldest_ready_ms =
                 queue.oldest_ready_ms.map(|oldest_ms| oldest_ms + now_ms.saturating_sub(oldest_ms) / 2);
         }
@@ -267,29 +272,38 @@ impl StoreBug for Further {
     }
 }
 
-/// Claims that give nothing and say that they did, given how much the last one of the queue gave.
+/// Claims that give nothing and say that they did, given how much the last one of the queue gave. Scheduled queues are left
+/// alone, whose runs would fall apart as well.
 struct Emptied<F> {
     choice: F,
     last: BTreeMap<String, usize>,
+    scheduled: BTreeSet<String>,
 }
 
 fn emptied(
     inner: Box<dyn Store>,
     choice: impl FnMut(&Claim, Option<usize>) -> bool + Send + 'static,
 ) -> Box<dyn Store> {
-    alter::store(inner, Emptied { choice, last: BTreeMap::new() })
+    alter::store(inner, Emptied { choice, last: BTreeMap::new(), scheduled: BTreeSet::new() })
 }
 
 impl<F: FnMut(&Claim, Option<usize>) -> bool + Send + 'static> StoreBug for Emptied<F> {
     fn before(&mut self, command: &mut Command) -> Option<Answer> {
         let Command::Claim(it) = command else { return None };
+        if self.scheduled.contains(&it.queue) {
+            return None;
+        }
         let chosen = (self.choice)(it, self.last.get(&it.queue).copied());
         chosen.then(|| Answer::Claimed(Some(Claimed { batch: it.delivery.clone(), jobs: Vec::new() })))
     }
 
     fn after(&mut self, asked: &Command, answer: &mut Answer) {
-        if let (Command::Claim(it), Answer::Claimed(Some(claimed))) = (asked, answer) {
-            self.last.insert(it.queue.clone(), claimed.jobs.len());
+        match (asked, answer) {
+            (Command::Enqueue(it), _) if it.now_ms < it.ready_ms => drop(self.scheduled.insert(it.queue.clone())),
+            (Command::Claim(it), Answer::Claimed(Some(claimed))) => {
+                self.last.insert(it.queue.clone(), claimed.jobs.len());
+            }
+            _ => {}
         }
     }
 }

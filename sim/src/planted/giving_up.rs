@@ -20,6 +20,16 @@ pub(super) const BUGS: &[Bug] = &[
         "Attempts mean retries less one: the last delivery never comes.",
         |it| more_attempts(it, -1),
     ),
+    policy(
+        "attempts-less-one-without-dead-letters",
+        "retry/at-least",
+        "Where nothing is dead-lettered, attempts mean retries less one.",
+        |it| {
+            if it.dead_letter_queue.is_none() {
+                more_attempts(it, -1);
+            }
+        },
+    ),
     decision(
         "faktory-409-lost-lease-gives-up",
         "retry/at-least",

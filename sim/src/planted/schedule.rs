@@ -246,10 +246,11 @@ impl StoreBug for AdvancedTwice {
     }
 }
 
-/// Which events wait for which tick, going by what was enqueued.
+/// Which events wait for which tick, going by what was enqueued, and how many there are of each queue.
 #[derive(Default)]
 struct TickByTick {
     waiting: BTreeMap<String, BTreeSet<(u64, String)>>,
+    ready: BTreeMap<String, u32>,
 }
 
 impl StoreBug for TickByTick {
@@ -259,11 +260,13 @@ impl StoreBug for TickByTick {
                 self.waiting.entry(it.queue.clone()).or_default().insert((it.ready_ms, it.id.clone()));
             }
             Command::Claim(it) => {
+                // Only if all that is due is known: a retry, or what came before a restart, would be cut apart.
                 if let Some(waiting) = self.waiting.get(&it.queue)
                     && let Some((first, _)) = waiting.first()
+                    && self.ready.get(&it.queue) == Some(&due(waiting, it.now_ms))
                 {
                     let same = waiting.iter().take_while(|(tick, _)| tick == first).count();
-                    it.max = it.max.min(same.max(1) as u32);
+                    it.max = it.max.min(same as u32);
                 }
             }
             _ => {}
@@ -278,6 +281,15 @@ impl StoreBug for TickByTick {
             waiting.retain(|(_, id)| claimed.jobs.iter().all(|job| job.lease.job != *id));
         }
     }
+
+    fn outlook(&mut self, _now_ms: u64, outlook: &mut Outlook) {
+        self.ready = outlook.queues.iter().map(|queue| (queue.queue.clone(), queue.ready)).collect();
+    }
+}
+
+/// How many events are due.
+fn due(waiting: &BTreeSet<(u64, String)>, now_ms: u64) -> u32 {
+    waiting.iter().filter(|(tick, _)| *tick <= now_ms).count() as u32
 }
 
 /// The scheduled queues, and how large a share of each is.

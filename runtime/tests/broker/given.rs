@@ -1,0 +1,143 @@
+//! Who is given what.
+
+use kew_runtime::broker::{Granted, JobRequest, Pull, Request};
+use kew_spec::queues::Queues;
+
+use crate::{BEGIN_MS, ask, call, complete, created, delivered, fail, job, one, sleep, sync, with_broker, with_queues};
+
+fn ids(deliveries: &[Granted]) -> Vec<Vec<&str>> {
+    deliveries.iter().map(|it| it.delivery.jobs.iter().map(|job| job.id.as_str()).collect()).collect()
+}
+
+fn mail(id: &str) -> JobRequest {
+    JobRequest { queue: "email_notification".into(), ..job(id) }
+}
+
+fn enhance(id: &str) -> JobRequest {
+    JobRequest { queue: "ai_enhancement".into(), ..job(id) }
+}
+
+#[test]
+fn a_pull_gets_as_many_deliveries_as_it_has_slots_for() {
+    with_broker(|handle| async move {
+        created(&handle, ["a", "b", "c"].map(job).into()).await;
+        assert_eq!(ids(&ask(&handle, Pull { slots: 0, ..one("p") }).await.deliveries).len(), 0);
+        assert_eq!(ids(&ask(&handle, Pull { slots: 2, ..one("p") }).await.deliveries), [["a"], ["b"]]);
+        assert_eq!(ids(&ask(&handle, Pull { slots: 2, ..one("p") }).await.deliveries), [["c"]]);
+    });
+}
+
+#[test]
+fn slots_are_filled_from_several_queues_the_higher_priority_first() {
+    with_broker(|handle| async move {
+        created(&handle, vec![sync("s", "entity"), enhance("e"), job("a"), job("b")]).await;
+        let all = ask(&handle, Pull { slots: 9, ..one("p") }).await.deliveries;
+        assert_eq!(ids(&all), [["a"], ["b"], ["e"], ["s"]]);
+    });
+}
+
+#[test]
+fn a_pull_gets_only_from_the_queues_it_names() {
+    with_broker(|handle| async move {
+        created(&handle, vec![job("a"), enhance("e")]).await;
+        let named = Pull { queues: vec!["ai_enhancement".into(), "data_sync".into()], slots: 9, ..one("p") };
+        assert_eq!(ids(&ask(&handle, named.clone()).await.deliveries), [["e"]]);
+        assert_eq!(ids(&ask(&handle, named).await.deliveries).len(), 0);
+    });
+}
+
+#[test]
+fn a_delivery_says_what_its_handler_has_to_know() {
+    with_broker(|handle| async move {
+        created(&handle, vec![sync("s", "entity")]).await;
+        sleep(40).await;
+        let granted = delivered(&handle, one("p")).await;
+        assert_eq!(granted.delivery.batch, granted.delivery.id, "it is no batch");
+        assert_eq!((granted.delivery.queue.as_str(), granted.delivery.timeout_ms), ("data_sync", 120_000));
+        assert_eq!((granted.lease_ms, granted.created_ms), (125_000, vec![BEGIN_MS]));
+        let (it, lease) = (&granted.delivery.jobs[0], &granted.leases[0]);
+        assert_eq!(
+            (it.user.as_str(), it.attempt, it.key.as_deref(), it.payload.get()),
+            ("ada", 1, Some("entity"), "1")
+        );
+        assert_eq!((lease.queue.as_str(), lease.job.as_str(), lease.attempt, lease.fence), ("data_sync", "s", 1, 1));
+    });
+}
+
+#[test]
+fn a_batch_holds_as_many_as_the_consumer_takes_and_the_policy_allows() {
+    with_broker(|handle| async move {
+        let names: Vec<_> = (0..250).map(|i| format!("m{i}")).collect();
+        created(&handle, names.iter().map(|name| mail(name)).collect()).await;
+        let sizes = |all: &[Granted]| all.iter().map(|it| it.delivery.jobs.len()).collect::<Vec<_>>();
+        let few = Pull { batch_size_max: Some(30), ..one("p") };
+        assert_eq!(sizes(&ask(&handle, few).await.deliveries), [30]);
+        let many = Pull { batch_size_max: Some(5_000), slots: 2, ..one("p") };
+        assert_eq!(sizes(&ask(&handle, many).await.deliveries), [100, 100]);
+        let none = Pull { batch_size_max: Some(0), wait_ms: 5_000, ..one("p") };
+        assert_eq!(sizes(&ask(&handle, none).await.deliveries), [1], "one is the least");
+        assert_eq!(sizes(&ask(&handle, one("p")).await.deliveries), [19]);
+    });
+}
+
+#[test]
+fn a_pull_that_came_first_is_served_first() {
+    with_broker(|handle| async move {
+        let patient = |name: &str| ask(&handle, Pull { wait_ms: 1_000, ..one(name) });
+        let late = async {
+            sleep(10).await;
+            created(&handle, vec![job("a")]).await;
+            sleep(10).await;
+            created(&handle, vec![job("b")]).await;
+        };
+        let (first, second, ()) = tokio::join!(patient("first"), patient("second"), late);
+        assert_eq!((ids(&first.deliveries), ids(&second.deliveries)), (vec![vec!["a"]], vec![vec!["b"]]));
+        assert_eq!((first.waited_ms, second.waited_ms), (10, 20));
+    });
+}
+
+#[test]
+fn a_rate_limit_lets_so_many_start_and_the_next_when_the_first_leaves_the_window() {
+    with_broker(|handle| async move {
+        let names: Vec<_> = (0..12).map(|i| format!("e{i}")).collect();
+        created(&handle, names.iter().map(|name| enhance(name)).collect()).await;
+        let pull = Pull { slots: 20, wait_ms: 10_000, ..one("p") };
+        assert_eq!(ask(&handle, pull.clone()).await.deliveries.len(), 10);
+        let rest = ask(&handle, pull).await;
+        assert_eq!((rest.deliveries.len(), rest.waited_ms), (2, 1_000));
+    });
+}
+
+#[test]
+fn a_paused_queue_gives_nothing_until_it_is_resumed() {
+    with_broker(|handle| async move {
+        let pause = |paused| call(&handle, Request::Pause { queue: "pdf_generation".into(), paused });
+        created(&handle, vec![job("a")]).await;
+        pause(true).await;
+        let late = async {
+            sleep(300).await;
+            pause(false).await;
+        };
+        let (granted, ()) = tokio::join!(ask(&handle, Pull { wait_ms: 1_000, ..one("p") }), late);
+        assert_eq!((ids(&granted.deliveries), granted.waited_ms), (vec![vec!["a"]], 300));
+    });
+}
+
+#[test]
+fn a_redriven_dead_letter_waits_for_its_queues_tick_as_a_new_job_would() {
+    let queues = "[nightly]\npriority = \"low\"\nattempts = 1\ntimeout_ms = 1_000\nbackoff = \"next-tick\"\n\
+                  dead_letter_queue = \"nightly_dlq\"\nschedule = { every_ms = 60_000 }";
+    with_queues(Queues::parse(queues).expect("it is allowed"), |handle| async move {
+        created(&handle, vec![JobRequest { queue: "nightly".into(), ..job("a") }]).await;
+        let patient = Pull { wait_ms: 600_000, ..one("p") };
+        let first = delivered(&handle, patient.clone()).await;
+        assert!(fail(&handle, &first.leases[0]).await);
+        sleep(1_000).await;
+        call(&handle, Request::Redrive { job: "a".into() }).await;
+        let pulled = ask(&handle, patient).await;
+        assert_eq!(pulled.waited_ms, 59_000);
+        let again = &pulled.deliveries[0];
+        assert_eq!((again.leases[0].attempt, again.leases[0].fence), (1, 2));
+        assert!(complete(&handle, &again.leases[0]).await);
+    });
+}
