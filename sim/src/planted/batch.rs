@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kew_runtime::broker::{Granted, Report};
-use kew_runtime::store::{Answer, Claim, Claimed, Command, Outlook, QueueOutlook, Store, Then};
+use kew_runtime::store::{Answer, Claim, Claimed, Command, Outlook, Store, Then};
 
 use super::Bug;
 use super::alter::{self, Every, StoreBug};
@@ -206,32 +206,42 @@ impl StoreBug for WaitsAnew {
     }
 }
 
-/// The queues that give batches, and those with jobs that were tried before, which wait for their backoff as well.
+/// How long a job waits alone in each queue, as far as that was seen, and for when retries were put off: they wait for their
+/// backoff as well, and are left alone.
 #[derive(Default)]
 struct AloneWaits {
-    batching: BTreeSet<String>,
-    retried: BTreeMap<String, String>,
+    oldest_ms: BTreeMap<String, u64>,
+    wait_ms: BTreeMap<String, u64>,
+    retries: BTreeSet<(String, u64)>,
 }
 
 impl StoreBug for AloneWaits {
-    fn after(&mut self, asked: &Command, _answer: &mut Answer) {
-        match asked {
-            Command::Claim(it) if 1 < it.max => drop(self.batching.insert(it.queue.clone())),
-            Command::Settle(it) if matches!(it.then, Then::RetryAt(_)) => {
-                self.retried.insert(it.lease.job.clone(), it.lease.queue.clone());
+    fn after(&mut self, asked: &Command, answer: &mut Answer) {
+        match (asked, answer) {
+            (Command::Claim(it), Answer::Claimed(Some(claimed))) if 1 < it.max && claimed.jobs.len() == 1 => {
+                let waited_ms = self.oldest_ms.get(&it.queue).map_or(0, |oldest_ms| it.now_ms - oldest_ms);
+                let wait_ms = self.wait_ms.entry(it.queue.clone()).or_insert(waited_ms);
+                *wait_ms = waited_ms.min(*wait_ms);
             }
-            Command::Settle(it) => drop(self.retried.remove(&it.lease.job)),
+            (Command::Settle(it), _) => {
+                if let Then::RetryAt(at) = it.then {
+                    self.retries.insert((it.lease.queue.clone(), at));
+                }
+            }
             _ => {}
         }
     }
 
-    /// Half of the time that the job has waited does not count.
     fn outlook(&mut self, now_ms: u64, outlook: &mut Outlook) {
-        let fresh = |queue: &&mut QueueOutlook| !self.retried.values().any(|other| *other == queue.queue);
-        let batches = outlook.queues.iter_mut().filter(|queue| self.batching.contains(&queue.queue));
-        for queue in batches.filter(|queue| queue.ready == 1).filter(fresh) {
-            queue.oldest_ready_ms =
-                queue.oldest_ready_ms.map(|oldest_ms| oldest_ms + now_ms.saturating_sub(oldest_ms) / 2);
+        for queue in &mut outlook.queues {
+            let Some(oldest_ms) = queue.oldest_ready_ms else { continue };
+            self.oldest_ms.insert(queue.queue.clone(), oldest_ms);
+            let until_ms = oldest_ms + 2 * self.wait_ms.get(&queue.queue).copied().unwrap_or(0);
+            let is_fresh = !self.retries.contains(&(queue.queue.clone(), oldest_ms));
+            if queue.ready == 1 && is_fresh && now_ms < until_ms {
+                (queue.oldest_ready_ms, queue.ready) = (None, 0);
+                queue.next_ready_ms = Some(queue.next_ready_ms.map_or(until_ms, |next_ms| next_ms.min(until_ms)));
+            }
         }
     }
 }

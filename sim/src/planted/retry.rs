@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kew_runtime::store::{Answer, ClaimedJob, Command, Ending, JobRow, LeaseId, Outcome, Outlook, Settle, Store, Then};
+use kew_runtime::store::{Answer, ClaimedJob, Command, JobRow, LeaseId, Outcome, Outlook, Settle, Store, Then};
 use kew_spec::lifecycle::Status;
 use kew_spec::queues::{Attempts, Policy};
 
@@ -65,9 +65,6 @@ pub(super) const BUGS: &[Bug] = &[
     ),
     store("completed-given-along-again", "retry/stops", "Every third batch takes a job along that is done.", |store| {
         alter::store(store, GivenAgain { running: BTreeMap::new(), done: BTreeMap::new(), every: Every::nth(3) })
-    }),
-    store("completed-job-put-back", "retry/stops", "A redrive is acknowledged of a job that has completed.", |store| {
-        alter::store(store, PutBack::default())
     }),
     reader("retry-count-counts-deliveries", "retry/count", "retry_count is the number of deliveries.", |inner| {
         alter::reader(inner, |rows| {
@@ -256,26 +253,6 @@ impl StoreBug for GivenAgain {
                 if it.then == Then::Complete && !it.keep_batch {
                     self.done.extend(job.map(|job| (it.lease.queue.clone(), job)));
                 }
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Jobs that have been completed.
-#[derive(Default)]
-struct PutBack {
-    completed: BTreeSet<String>,
-}
-
-impl StoreBug for PutBack {
-    fn after(&mut self, asked: &Command, answer: &mut Answer) {
-        match (asked, answer) {
-            (Command::Settle(it), Answer::Settled { accepted: true }) if it.then == Then::Complete => {
-                self.completed.insert(it.lease.job.clone());
-            }
-            (Command::Redrive { job, .. }, Answer::Ended(ending)) if self.completed.contains(job) => {
-                *ending = Ending::Done;
             }
             _ => {}
         }

@@ -246,50 +246,55 @@ impl StoreBug for AdvancedTwice {
     }
 }
 
-/// Which events wait for which tick, going by what was enqueued, and how many there are of each queue.
+/// Which events wait for which tick, going by what was enqueued since the broker started.
 #[derive(Default)]
 struct TickByTick {
+    since_ms: Option<u64>,
     waiting: BTreeMap<String, BTreeSet<(u64, String)>>,
-    ready: BTreeMap<String, u32>,
+    /// The queues that are about to try a batch again, which stays as it is.
+    again: BTreeSet<String>,
+}
+
+impl TickByTick {
+    /// How many events of `queue` wait for the first tick, if others wait for a later one that is due as well, and if none
+    /// can have come for the first one before the broker started.
+    fn of_first_tick(&self, queue: &str, now_ms: u64) -> Option<u32> {
+        let waiting = self.waiting.get(queue).filter(|_| !self.again.contains(queue))?;
+        let (first, _) = waiting.first()?;
+        let count = waiting.iter().take_while(|(tick, _)| tick == first).count();
+        let (second, _) = waiting.iter().nth(count).filter(|(tick, _)| *tick <= now_ms)?;
+        (self.since_ms? + (second - first) <= *first).then_some(count as u32)
+    }
+
+    fn forget(&mut self, of: &str) {
+        self.waiting.values_mut().for_each(|waiting| waiting.retain(|(_, id)| id != of));
+    }
 }
 
 impl StoreBug for TickByTick {
     fn before(&mut self, command: &mut Command) -> Option<Answer> {
         match command {
             Command::Enqueue(it) if waits_for_tick(it) => {
+                self.since_ms.get_or_insert(it.now_ms);
                 self.waiting.entry(it.queue.clone()).or_default().insert((it.ready_ms, it.id.clone()));
             }
-            Command::Claim(it) => {
-                // Only if all that is due is known: a retry, or what came before a restart, would be cut apart.
-                if let Some(waiting) = self.waiting.get(&it.queue)
-                    && let Some((first, _)) = waiting.first()
-                    && self.ready.get(&it.queue) == Some(&due(waiting, it.now_ms))
-                {
-                    let same = waiting.iter().take_while(|(tick, _)| tick == first).count();
-                    it.max = it.max.min(same as u32);
-                }
-            }
+            Command::Claim(it) => it.max = it.max.min(self.of_first_tick(&it.queue, it.now_ms).unwrap_or(u32::MAX)),
+            Command::Cancel { job, .. } => self.forget(job),
             _ => {}
         }
         None
     }
 
-    fn after(&mut self, asked: &Command, answer: &mut Answer) {
-        if let (Command::Claim(it), Answer::Claimed(Some(claimed))) = (asked, answer)
-            && let Some(waiting) = self.waiting.get_mut(&it.queue)
-        {
-            waiting.retain(|(_, id)| claimed.jobs.iter().all(|job| job.lease.job != *id));
+    fn after(&mut self, _asked: &Command, answer: &mut Answer) {
+        if let Answer::Claimed(Some(claimed)) = answer {
+            claimed.jobs.iter().for_each(|job| self.forget(&job.lease.job));
         }
     }
 
     fn outlook(&mut self, _now_ms: u64, outlook: &mut Outlook) {
-        self.ready = outlook.queues.iter().map(|queue| (queue.queue.clone(), queue.ready)).collect();
+        let again = outlook.queues.iter().filter(|queue| queue.head_keeps_batch);
+        self.again = again.map(|queue| queue.queue.clone()).collect();
     }
-}
-
-/// How many events are due.
-fn due(waiting: &BTreeSet<(u64, String)>, now_ms: u64) -> u32 {
-    waiting.iter().filter(|(tick, _)| *tick <= now_ms).count() as u32
 }
 
 /// The scheduled queues, and how large a share of each is.
