@@ -220,3 +220,13 @@ fn who_has_no_token_gets_401() {
         assert_eq!(stranger(token).post("/v1/jobs", &pdf()).0, 401);
     }
 }
+
+#[test]
+fn a_broker_that_would_not_be_reached_as_its_url_says_is_refused() {
+    let folder = folder();
+    for url in ["https://127.0.0.1:1", "127.0.0.1:1", "http://127.0.0.1:1/path"] {
+        let (code, said) = kew::refused(folder.path(), &["--role", "processor", "--broker", url]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(&format!("url is {url:?}; allowed: http://host:port")), "{said}");
+    }
+}

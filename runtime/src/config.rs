@@ -305,11 +305,17 @@ fn within(raw: &Spanned<i64>, name: &str, max: i64) -> Result<u32, Fault> {
 fn broker(raw: Spanned<RawBroker>) -> Result<Broker, Fault> {
     let span = raw.span();
     let RawBroker { url, token, token_env } = raw.into_inner();
+    let url = broker_url(&url).map_err(|rule| (span.clone(), rule))?;
+    Ok(Broker { url, token: one_of(token, token_env, span)? })
+}
+
+/// The broker's base URL as the roles take it, or what is wrong with `url`: what they say to the broker, a token among it,
+/// is not encrypted, so a URL that promises it would be is refused.
+pub fn broker_url(url: &str) -> Result<String, String> {
     let host = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-    let Some(host) = host.filter(|host| !host.is_empty() && !host.contains('/')) else {
-        return Err((span, format!("url is {url:?}; allowed: http://host:port, without a path")));
-    };
-    Ok(Broker { url: format!("http://{host}"), token: one_of(token, token_env, span)? })
+    let host = host.filter(|host| !host.is_empty() && !host.contains('/'));
+    let rule = || format!("url is {url:?}; allowed: http://host:port, without a path");
+    host.map(|host| format!("http://{host}")).ok_or_else(rule)
 }
 
 #[cfg(test)]

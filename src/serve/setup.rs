@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kew_runtime::api::Access;
-use kew_runtime::config::{Broker, Config, Token};
+use kew_runtime::config::{Broker, Config, Token, broker_url};
 use kew_spec::queues::Queues;
 
 use super::{Arguments, Role};
@@ -27,7 +27,7 @@ impl Setup {
             Some(path) => Config::parse(&text(path, "configuration")?).map_err(|error| in_file(path, &error))?,
             None => Config::default(),
         };
-        overrule(&mut config, arguments);
+        overrule(&mut config, arguments)?;
         let queues = match &config.queues {
             Some(path) => Queues::parse(&text(path, "queues")?).map_err(|error| in_file(path, &error))?,
             None => Queues::default(),
@@ -51,7 +51,7 @@ impl Setup {
 }
 
 /// What the command line says wins over the file.
-fn overrule(config: &mut Config, arguments: &Arguments) {
+fn overrule(config: &mut Config, arguments: &Arguments) -> Result<(), Failure> {
     if let Some(listen) = arguments.listen {
         config.listen = listen;
     }
@@ -62,8 +62,11 @@ fn overrule(config: &mut Config, arguments: &Arguments) {
         config.queues = Some(queues.clone());
     }
     if let Some(url) = &arguments.broker {
-        config.broker = Some(Broker { url: url.clone(), token: arguments.token_env.clone().map(Token::Env) });
+        let url = broker_url(url).map_err(|rule| Failure::input(format!("find the broker: {rule}")))?;
+        let in_file = config.broker.take().and_then(|broker| broker.token);
+        config.broker = Some(Broker { url, token: arguments.token_env.clone().map(Token::Env).or(in_file) });
     }
+    Ok(())
 }
 
 fn broker(
@@ -76,7 +79,7 @@ fn broker(
         (true, None) => Err(Failure::input("find the broker: this role runs apart from it; add --broker URL")),
         (true, Some(broker)) => {
             let token = broker.token.as_ref().map(|token| token.reveal(env)).transpose().map_err(Failure::input)?;
-            Ok(Some((broker.url.trim_end_matches('/').to_owned(), token)))
+            Ok(Some((broker.url.clone(), token)))
         }
         (false, _) => Ok(None),
     }

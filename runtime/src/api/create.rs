@@ -40,7 +40,8 @@ pub(super) struct Wanted {
 /// A client's idempotency key for a whole request.
 pub(super) struct Once {
     pub(super) key: String,
-    /// Whether the request is a list: then element `i` has the key `key#i`.
+    /// Whether the request is a list: its first job has the key, and each other one the key with its place behind a space,
+    /// which no client's key holds. So the first one tells for them all whether the key was used before.
     pub(super) list: bool,
     /// The request's fingerprint, see [`fingerprint`].
     pub(super) fingerprint: String,
@@ -143,7 +144,7 @@ impl Once {
     }
 
     fn of(&self, i: usize) -> (String, String) {
-        let key = if self.list { format!("{}#{i}", self.key) } else { self.key.clone() };
+        let key = if self.list && 0 < i { format!("{} {i}", self.key) } else { self.key.clone() };
         (key, self.fingerprint.clone())
     }
 }

@@ -89,10 +89,13 @@ async fn rows(
 ) -> Result<(Vec<DeadLetterRow>, Option<String>), Problem> {
     check(api, &dead_letter_queue)?;
     let limit = limit(page.limit, LIST_DEFAULT, LIST_MAX)?;
-    let query = Query::DeadLetters { dead_letter_queue, after: page.after, limit };
+    let query = Query::DeadLetters { dead_letter_queue: dead_letter_queue.clone(), after: page.after.clone(), limit };
     let Rows::DeadLetters(rows) = api.read(query).await? else {
         return Err(unexpected("a question for dead letters"));
     };
+    if let (Some(after), true) = (page.after, rows.is_empty()) {
+        held(api, &dead_letter_queue, &after).await?.ok_or_else(|| Problem::gone(&after))?;
+    }
     let next = (rows.len() == limit as usize).then(|| rows.last().map(|row| row.job.id.clone())).flatten();
     Ok((rows, next))
 }
@@ -119,11 +122,16 @@ async fn show(
 
 async fn find(api: &Api, queue: &str, job: String) -> Result<DeadLetterRow, Problem> {
     check(api, queue)?;
-    let Rows::DeadLetters(rows) = api.read(Query::DeadLetter { job: job.clone() }).await? else {
+    let row = held(api, queue, &job).await?;
+    row.ok_or_else(|| Problem::not_found(format!("dead letter queue {queue} holds no job {job:?}")))
+}
+
+/// The dead letter of `job`, if `queue` holds it.
+async fn held(api: &Api, queue: &str, job: &str) -> Result<Option<DeadLetterRow>, Problem> {
+    let Rows::DeadLetters(rows) = api.read(Query::DeadLetter { job: job.to_owned() }).await? else {
         return Err(unexpected("a question for a dead letter"));
     };
-    let row = rows.into_iter().find(|row| row.job.dead_letter_queue.as_deref() == Some(queue));
-    row.ok_or_else(|| Problem::not_found(format!("dead letter queue {queue} holds no job {job:?}")))
+    Ok(rows.into_iter().find(|row| row.job.dead_letter_queue.as_deref() == Some(queue)))
 }
 
 /// `POST /v1/dead-letters/{dead_letter_queue}/{job}/redrive`

@@ -123,12 +123,16 @@ async fn show(State(api): State<Api>, caller: Caller, Place(id): Place<String>) 
 }
 
 async fn find(api: &Api, caller: &Caller, id: String) -> Result<JobView, Problem> {
-    let Rows::Jobs(jobs) = api.read(Query::Job { job: id.clone() }).await? else {
+    let job = visible(api, caller, &id).await?;
+    job.map(JobView::from).ok_or_else(|| Problem::not_found(format!("there is no job {id:?} of yours")))
+}
+
+/// The job, if there is one that the caller may see.
+async fn visible(api: &Api, caller: &Caller, id: &str) -> Result<Option<JobRow>, Problem> {
+    let Rows::Jobs(jobs) = api.read(Query::Job { job: id.to_owned() }).await? else {
         return Err(unexpected("a question for a job"));
     };
-    let visible = |job: &JobRow| job.user_id == caller.user || caller.is_operator();
-    let job = jobs.into_iter().next().filter(visible);
-    job.map(JobView::from).ok_or_else(|| Problem::not_found(format!("there is no job {id:?} of yours")))
+    Ok(jobs.into_iter().next().filter(|job| job.user_id == caller.user || caller.is_operator()))
 }
 
 #[derive(Deserialize)]
@@ -158,12 +162,16 @@ async fn list(
             let detail = "only an operator may list another user's jobs; leave out `user` to list your own";
             return Err(Problem::new(Kind::Forbidden, detail));
         }
-        user => user.unwrap_or(caller.user),
+        user => user.unwrap_or_else(|| caller.user.clone()),
     };
     let limit = limit(asked.limit, LIST_DEFAULT, LIST_MAX)?;
+    let after = asked.after.clone();
     let Rows::Jobs(jobs) = api.read(Query::JobsOf { user, after: asked.after, limit }).await? else {
         return Err(unexpected("a question for jobs"));
     };
+    if let (Some(after), true) = (after, jobs.is_empty()) {
+        visible(&api, &caller, &after).await?.ok_or_else(|| Problem::gone(&after))?;
+    }
     let next = (jobs.len() == limit as usize).then(|| jobs.last().map(|job| job.id.clone())).flatten();
     Ok(Json(JobList { jobs: jobs.into_iter().map(JobView::from).collect(), next }))
 }

@@ -27,6 +27,7 @@ use super::extract::{Place, Text, parse};
 use super::problem::{Kind, Problem, unexpected};
 use super::{Api, jobs, queues};
 use crate::broker::{Granted, Pull, Pulled, Report, Request, Response, Settlement};
+use crate::processor::kept_of;
 
 /// The largest body of an acknowledgement: the largest batch with 3 KB of result each.
 const ACK_BYTES_MAX: usize = 32 << 20;
@@ -221,7 +222,8 @@ fn failed(queue: &str, place: &str, retry: Retry) -> Result<Settlement, Problem>
     if let Some(delay) = retry.delay_seconds {
         within(&format!("{place}.delay_seconds"), delay, 0, DELAY_MAX_S)?;
     }
-    let outcome = match (retry.timed_out, retry.error) {
+    let error = retry.error.map(|error| kept_of(&error));
+    let outcome = match (retry.timed_out, error) {
         (true, error) => Report::TimedOut { error: error.unwrap_or_else(|| "timed out".into()) },
         (false, error) => Report::Failed {
             error: error.unwrap_or_else(|| "the consumer asked for a retry".into()),

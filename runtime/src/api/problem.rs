@@ -109,6 +109,11 @@ impl Problem {
         Self::new(Kind::NotFound, detail)
     }
 
+    /// What a list shall go on after has gone from it since.
+    pub(super) fn gone(after: &str) -> Self {
+        Self::invalid(format!("after: {after:?} is not in this list (any more); leave it out to begin anew"))
+    }
+
     /// The same problem with the broker's own refusal, for the roles that talk to it from afar.
     pub(super) fn carrying(self, refusal: Refusal) -> Self {
         Self { refusal: Some(refusal), ..self }

@@ -59,7 +59,8 @@ pub(super) fn settle(policy: &Policy, it: Settlement, now_ms: u64, jitter: Jitte
         Outcome::Completed(_) => Then::Complete,
         _ => after_failure(policy, it.lease.attempt, now_ms, delay_ms, jitter),
     };
-    Settle { lease: it.lease, outcome, then, keep_batch: keeps_batch(policy), now_ms }
+    // Jobs that the consumer wants at another time than the rest are no batch with it any more.
+    Settle { lease: it.lease, outcome, then, keep_batch: keeps_batch(policy) && delay_ms == 0, now_ms }
 }
 
 /// What the end of a lease makes of the job.
@@ -71,8 +72,8 @@ pub(super) fn lose(policy: &Policy, lease: LeaseId, now_ms: u64, jitter: Jitter)
 /// A delay that the consumer asks for may lengthen the policy's backoff, never shorten it.
 fn after_failure(policy: &Policy, attempt: u32, now_ms: u64, delay_ms: u64, jitter: Jitter) -> Then {
     match (policy.retry_at(attempt, now_ms, jitter), &policy.dead_letter_queue) {
-        (Some(at), _) if delay_ms == 0 => Then::RetryAt(at),
-        (Some(at), _) => Then::RetryAt(policy.first_ready_at(at.max(now_ms + delay_ms))),
+        (Some(at), _) if now_ms + delay_ms <= at => Then::RetryAt(at),
+        (Some(_), _) => Then::RetryAt(policy.first_ready_at(now_ms + delay_ms)),
         (None, Some(dead_letter_queue)) => Then::DeadLetter(dead_letter_queue.clone()),
         (None, None) => Then::Fail,
     }
@@ -197,10 +198,21 @@ mod tests {
     #[test]
     fn a_scheduled_queue_tries_again_at_a_tick_and_keeps_its_batches() {
         assert_eq!(failed("analytics_processing", 1, None), Then::RetryAt(300_000));
-        assert_eq!(failed("analytics_processing", 1, Some(300_000)), Then::RetryAt(600_000));
-        let keeps = |queue| lose(&policy(queue), lease(queue, 1), 0, Jitter::NONE).keep_batch;
-        assert!(keeps("analytics_processing"));
-        assert!(!keeps("email_notification"));
+        assert_eq!(
+            failed("analytics_processing", 1, Some(1_000)),
+            Then::RetryAt(300_000),
+            "it is over by the next tick"
+        );
+        assert_eq!(failed("analytics_processing", 1, Some(290_000)), Then::RetryAt(300_000));
+        assert_eq!(failed("analytics_processing", 1, Some(290_001)), Then::RetryAt(600_000));
+        let keeps = |queue, delay_ms| {
+            let outcome = Report::Failed { error: "e".into(), delay_ms };
+            settle(&policy(queue), Settlement { lease: lease(queue, 1), outcome }, 0, Jitter::NONE).keep_batch
+        };
+        assert!(keeps("analytics_processing", None));
+        assert!(!keeps("analytics_processing", Some(1)), "it may come at another time than the others");
+        assert!(!keeps("email_notification", None));
+        assert!(lose(&policy("analytics_processing"), lease("analytics_processing", 1), 0, Jitter::NONE).keep_batch);
     }
 
     #[test]

@@ -24,8 +24,9 @@ pub(super) fn choose(queues: &Queues, outlook: &Outlook, wanted: &[String], now_
     // Whatever waits in the best queue has at least its base level; only above all others may several be taken at once.
     let second = ranked.get(1).map(|(rank, ..)| rank.0);
     let alone = second.is_none_or(|level| level < policy.priority.level_after(0));
-    let deliveries = if alone { best.ready.div_ceil(policy.batch_size_max()) } else { 1 };
-    Some(Offer { queue: best.queue.clone(), deliveries: deliveries.max(1) })
+    // The rest of several batches may have to wait, and each is large enough to be taken by itself.
+    let deliveries = if alone && policy.batch.is_none() { best.ready.max(1) } else { 1 };
+    Some(Offer { queue: best.queue.clone(), deliveries })
 }
 
 /// When the next of the `wanted` queues may give a delivery that may not now; going by what the store holds now.
@@ -108,6 +109,34 @@ mod tests {
         );
         // After 60 s the low one has risen two levels: equal, and it has waited longer.
         assert_eq!(chosen(vec![sync(), waiting("pdf_generation", 60_000, 1)], 60_000).as_deref(), Some("data_sync"));
+    }
+
+    #[test]
+    fn several_are_taken_at_once_only_from_a_queue_that_is_above_all_others() {
+        let deliveries = |queues: Vec<QueueOutlook>, now_ms| {
+            let outlook = Outlook { queues, ..Outlook::default() };
+            choose(&Queues::default(), &outlook, &[], now_ms).map(|offer| (offer.queue, offer.deliveries))
+        };
+        let pdf = |n| Some(("pdf_generation".to_owned(), n));
+        let of = |now_ms: u64| vec![waiting("data_sync", 0, 9), waiting("pdf_generation", now_ms - 1, 5)];
+        assert_eq!(deliveries(of(59_999), 59_999), pdf(5), "the other is at level 2 still, this one's least is 3");
+        let aged = vec![waiting("data_sync", 0, 9), waiting("pdf_generation", 30_000, 5)];
+        assert_eq!(deliveries(aged, 60_000), pdf(1), "the other is at level 3 by now, as this one's newest may be");
+        let mails = vec![waiting("email_notification", 0, 250)];
+        assert_eq!(
+            deliveries(mails, 1),
+            Some(("email_notification".to_owned(), 1)),
+            "the third batch would not be full"
+        );
+    }
+
+    #[test]
+    fn what_may_be_given_now_does_not_fall_due_later() {
+        let outlook = |ready_ms| Outlook { queues: vec![waiting("pdf_generation", ready_ms, 1)], ..Outlook::default() };
+        assert_eq!(next_due_ms(&Queues::default(), &outlook(10), &[], 10), None);
+        let later = QueueOutlook { next_ready_ms: Some(12), ..waiting("pdf_generation", 10, 1) };
+        let outlook = Outlook { queues: vec![later], ..Outlook::default() };
+        assert_eq!(next_due_ms(&Queues::default(), &outlook, &[], 10), Some(12));
     }
 
     #[test]

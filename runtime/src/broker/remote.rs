@@ -180,6 +180,10 @@ fn refusal(reply: &Reply) -> Refusal {
     refusal.unwrap_or(match reply.status {
         StatusCode::NOT_FOUND => Refusal::NotFound(detail),
         StatusCode::CONFLICT => Refusal::Conflict(detail),
+        // Not about the request: the token was changed, or somebody in between is overloaded.
+        StatusCode::UNAUTHORIZED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
+            Refusal::Unavailable(detail)
+        }
         status if status.is_client_error() => Refusal::Invalid(detail),
         _ => Refusal::Unavailable(detail),
     })
@@ -214,7 +218,9 @@ mod tests {
         let detail = r#"{"detail": "why"}"#;
         assert_eq!(reply(StatusCode::NOT_FOUND, detail), Refusal::NotFound("why".into()));
         assert_eq!(reply(StatusCode::CONFLICT, detail), Refusal::Conflict("why".into()));
-        assert_eq!(reply(StatusCode::UNAUTHORIZED, detail), Refusal::Invalid("why".into()));
+        assert_eq!(reply(StatusCode::FORBIDDEN, detail), Refusal::Invalid("why".into()));
+        assert_eq!(reply(StatusCode::UNAUTHORIZED, detail), Refusal::Unavailable("why".into()));
+        assert_eq!(reply(StatusCode::TOO_MANY_REQUESTS, detail), Refusal::Unavailable("why".into()));
         assert_eq!(reply(StatusCode::BAD_GATEWAY, detail), Refusal::Unavailable("why".into()));
         let bare = Refusal::Unavailable("the broker answers 502 Bad Gateway".into());
         assert_eq!(reply(StatusCode::BAD_GATEWAY, "<html>"), bare);

@@ -10,6 +10,10 @@ use tokio::sync::oneshot;
 
 use super::{Pull, Pulled, Refusal, Response};
 
+/// How many deliveries that are over are remembered for processors that have not asked yet; the oldest are forgotten, most
+/// likely those of processors that are gone.
+const OVER_MAX: usize = 10_000;
+
 /// A pull that waits.
 pub(super) struct Waiting {
     pub(super) pull: Pull,
@@ -69,6 +73,9 @@ impl Deliveries {
     pub(super) fn revoke(&mut self, job: &str) {
         if let Some(delivery) = self.leave(job) {
             self.over.insert(delivery.0);
+            if OVER_MAX < self.over.len() {
+                self.over.pop_first(); // Ids begin with the time.
+            }
         }
     }
 
@@ -115,6 +122,17 @@ mod tests {
         assert!(over(&mut deliveries, &["d"]).is_empty());
         deliveries.revoke("b");
         assert!(over(&mut deliveries, &["d"]).is_empty(), "it was settled before");
+    }
+
+    #[test]
+    fn of_very_many_that_nobody_asks_for_the_oldest_are_forgotten() {
+        let mut deliveries = Deliveries::default();
+        for i in 0..=OVER_MAX {
+            let (delivery, job) = (format!("{i:08}"), format!("j{i}"));
+            deliveries.begin(&delivery, [job.as_str()].into_iter());
+            deliveries.revoke(&job);
+        }
+        assert_eq!(over(&mut deliveries, &["00000000", "00000001"]), ["00000001"]);
     }
 
     #[test]

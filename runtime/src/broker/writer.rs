@@ -20,6 +20,10 @@ use crate::store::{Answer, Claim, Claimed, Command, Ending, Error, How, NewJob, 
 /// first does not wait long.
 const TURN_MAX: usize = 1_024;
 
+/// A pull that has been given so many bytes of payloads gets no further delivery: with the largest batch on top, an answer
+/// still goes through a network in one piece.
+const PULL_BYTES: usize = 32 << 20;
+
 /// How often the store forgets what is past its time.
 const PRUNE_EVERY_MS: u64 = 60_000;
 
@@ -325,13 +329,17 @@ impl Writer {
         now_ms: u64,
     ) -> Result<Pulled, Error> {
         let mut pulled = Pulled { revoked: self.deliveries.take_over(&pull.holding), ..Pulled::default() };
-        while (pulled.deliveries.len() as u32) < pull.slots {
+        let mut bytes = 0;
+        while (pulled.deliveries.len() as u32) < pull.slots && bytes < PULL_BYTES {
             let Some(chosen) = offer::choose(&self.queues, outlook, &pull.queues, now_ms) else { break };
             let room = pull.slots - pulled.deliveries.len() as u32;
             let granted = self.claim(turn, pull, &chosen, room, now_ms).await?;
             if granted.is_empty() {
-                break;
+                // It has less to give than it looks as if, such as after its rate limit's window was made longer.
+                outlook.queues.retain(|queue| queue.queue != chosen.queue);
+                continue;
             }
+            bytes += granted.iter().flat_map(|it| &it.delivery.jobs).map(|job| job.payload.get().len()).sum::<usize>();
             pulled.deliveries.extend(granted);
             *outlook = self.store.outlook(now_ms).await?;
         }

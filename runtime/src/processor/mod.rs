@@ -15,6 +15,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 pub use handler::{Delivery, Failure, Handler, Job, Outcome, Report};
+pub(crate) use run::kept_of;
 
 use crate::broker::{Granted, Pull, Pulled, Queue, Refusal, Request, Response};
 

@@ -16,6 +16,11 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// The longest error that is kept of an attempt.
 const ERROR_CHARS_MAX: usize = 2_000;
 
+/// What is kept of an attempt's error.
+pub(crate) fn kept_of(error: &str) -> String {
+    error.chars().take(ERROR_CHARS_MAX).collect()
+}
+
 /// How a handler ended.
 enum Stop {
     Returned(Result<(), Failure>),
@@ -52,9 +57,7 @@ pub(super) async fn run(handler: &dyn Handler, it: Granted) -> Vec<Settlement> {
 fn settled(outcome: Outcome) -> broker::Report {
     match outcome {
         Ok(result) => broker::Report::Completed { result },
-        Err(Failure(error)) => {
-            broker::Report::Failed { error: error.chars().take(ERROR_CHARS_MAX).collect(), delay_ms: None }
-        }
+        Err(Failure(error)) => broker::Report::Failed { error: kept_of(&error), delay_ms: None },
     }
 }
 

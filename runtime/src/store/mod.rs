@@ -155,7 +155,7 @@ pub struct Claim {
     pub delivery: String,
     /// Whether its jobs are a batch that may be tried again as a whole. The batch has the id of its first delivery. If the
     /// job that waited longest still belongs to a batch (see [`Settle::keep_batch`]), exactly the deliverable jobs of that
-    /// batch are taken, under its id.
+    /// batch are taken, under its id, though they be more than `max`: a part of it would pass for the whole.
     pub is_batch: bool,
     /// How many jobs at most.
     pub max: u32,
@@ -330,7 +330,7 @@ pub struct ClaimedJob {
 pub struct Outlook {
     /// Per queue with a live job, in the order of their names.
     pub queues: Vec<QueueOutlook>,
-    /// Leases that have run out by now, the oldest first, at most 1,000.
+    /// Leases that have run out by now, the oldest first, at most 1,000 of each queue.
     pub expired: Vec<LeaseId>,
     /// When the next lease runs out that has not yet.
     pub next_lease_ms: Option<u64>,

@@ -174,3 +174,14 @@ async fn messages_are_sent_one_by_one_and_in_batches() {
         assert!(answer.detail(400).contains(words), "{}", answer.text);
     }
 }
+
+#[tokio::test]
+async fn of_an_error_as_much_is_kept_as_of_one_of_our_own_processors() {
+    let world = World::new();
+    let error = "x".repeat(5_000);
+    let body = json!({ "retries": [{ "lease_id": "pdf_generation.j-1.2.3", "error": error }] }).to_string();
+    let answer = world.ask("POST", "/queues/pdf_generation/messages/ack", PROCESSOR, body).await;
+    assert_eq!(answer.status, 200);
+    let asked = world.fake.state().asked.clone();
+    assert_eq!(asked[0].matches('x').count(), 2_000, "{}", &asked[0][..200]);
+}

@@ -59,7 +59,9 @@ async fn the_same_idempotency_key_makes_one_job() {
     assert!(other.detail(422).contains("different request"));
     let list = make_once(&world, "k-2", &format!("[{PDF},{PDF}]")).await;
     assert_eq!(list.status, 201);
-    assert!(world.fake.state().keys.contains_key(&("ann".into(), "k-2#1".into())));
+    assert!(world.fake.state().keys.contains_key(&("ann".into(), "k-2 1".into())));
+    let single = make_once(&world, "k-2", PDF).await;
+    assert!(single.detail(422).contains("different request"), "a list was made under it");
 }
 
 #[tokio::test]
@@ -179,4 +181,16 @@ async fn wrong_paths_and_methods_are_problems_too() {
     let wrong = world.ask("DELETE", "/v1/jobs", ANN, "").await;
     assert!(wrong.detail(405).contains("DELETE"));
     assert!(wrong.headers["allow"].to_str().unwrap().contains("POST"));
+}
+
+#[tokio::test]
+async fn a_list_that_shall_go_on_after_what_has_gone_says_so() {
+    let world = World::new();
+    let made = make(&world, PDF).await.json();
+    let last = format!("/v1/jobs?after={}", made["id"].as_str().unwrap());
+    assert_eq!(world.ask("GET", &last, ANN, "").await.json(), json!({ "jobs": [], "next": null }));
+    let gone = world.ask("GET", "/v1/jobs?after=gone", ANN, "").await;
+    assert!(gone.detail(400).contains("leave it out to begin anew"));
+    let dead = world.ask("GET", "/v1/dead-letters/pdf_generation_dlq?after=gone", OPERATOR, "").await;
+    assert!(dead.detail(400).contains("leave it out to begin anew"));
 }

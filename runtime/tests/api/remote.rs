@@ -59,13 +59,27 @@ async fn a_settle_says_of_each_lease_in_order_whether_it_held() {
         Settlement { lease: stale, outcome: Report::Failed { error: "e".into(), delay_ms: Some(1_500) } },
         Settlement { lease: held.clone(), outcome: Report::Completed { result: RawValue::TRUE.to_owned() } },
     ];
-    for remote in [as_operator(&url), as_processor(&url)] {
+    let (operator, processor) = (as_operator(&url), as_processor(&url));
+    for remote in [&operator, &processor] {
         world.fake.state().leases.insert(held.to_string());
         let Ok(Response::Settled(got)) = remote.call(Request::Settle(settle.clone())).await else {
             panic!("not settled")
         };
         assert_eq!(got, [false, true]);
     }
+    let asked = world.fake.state().asked.clone();
+    assert_eq!(asked[0], format!("{:?}", Request::Settle(settle)), "an operator's goes as it is");
+    assert!(asked[1].contains("delay_ms: Some(2000)"), "a processor's goes in Cloudflare's shape: {}", asked[1]);
+}
+
+#[tokio::test]
+async fn an_operators_pull_is_not_bound_by_what_a_processor_may_ask() {
+    let world = World::new();
+    let url = served(&world).await;
+    let pull = Request::Pull(Pull { slots: 100_000, ..Pull::default() });
+    assert!(matches!(as_operator(&url).call(pull.clone()).await, Ok(Response::Pulled(_))));
+    let refused = as_processor(&url).call(pull).await;
+    assert!(matches!(&refused, Err(Refusal::Invalid(why)) if why.contains("slots is 100000")), "{refused:?}");
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@ use std::sync::atomic::Ordering;
 use kew_runtime::broker::{JobRequest, Pull, Request};
 use kew_spec::queues::Queues;
 
-use crate::{ask, call, complete, created, delivered, ends, fail, job, one, row, run, sleep, sync, timed, with_broker};
+use crate::{
+    ask, call, complete, created, delivered, ends, fail, job, one, row, run, sleep, sync, timed, with_broker,
+    with_broker_and_file,
+};
 
 fn patient(processor: &str) -> Pull {
     Pull { wait_ms: 600_000, ..one(processor) }
@@ -107,6 +110,22 @@ fn a_wall_clock_that_jumps_forward_is_noticed_within_a_second() {
             assert!((1_500..=2_500).contains(&took), "{took} ms");
         },
     );
+}
+
+#[test]
+fn after_a_failure_of_the_store_what_is_due_is_tried_again_every_second() {
+    with_broker_and_file(|handle, other| async move {
+        created(&handle, vec![job("a")]).await;
+        delivered(&handle, Pull { lease_ms: Some(100), ..one("p") }).await;
+        let trouble = async {
+            sleep(50).await;
+            other.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes");
+            sleep(1_500).await;
+            other.execute_batch("ROLLBACK").expect("it was begun");
+        };
+        let ((again, took), ()) = tokio::join!(timed(delivered(&handle, patient("q"))), trouble);
+        assert_eq!((again.delivery.jobs[0].attempt, took), (2, 2_100));
+    });
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use kew_runtime::broker::{Granted, JobRequest, Pull, Request};
 use kew_spec::queues::Queues;
 
-use crate::{BEGIN_MS, ask, call, complete, created, delivered, fail, job, one, sleep, sync, with_broker, with_queues};
+use crate::{
+    BEGIN_MS, ask, call, complete, created, delivered, fail, job, json, one, run_in, sleep, sync, with_broker,
+    with_queues,
+};
 
 fn ids(deliveries: &[Granted]) -> Vec<Vec<&str>> {
     deliveries.iter().map(|it| it.delivery.jobs.iter().map(|job| job.id.as_str()).collect()).collect()
@@ -30,9 +33,11 @@ fn a_pull_gets_as_many_deliveries_as_it_has_slots_for() {
 #[test]
 fn slots_are_filled_from_several_queues_the_higher_priority_first() {
     with_broker(|handle| async move {
-        created(&handle, vec![sync("s", "entity"), enhance("e"), job("a"), job("b")]).await;
-        let all = ask(&handle, Pull { slots: 9, ..one("p") }).await.deliveries;
-        assert_eq!(ids(&all), [["a"], ["b"], ["e"], ["s"]]);
+        created(&handle, vec![sync("s", "entity"), enhance("e"), enhance("f"), job("a"), job("b")]).await;
+        let three = ask(&handle, Pull { slots: 3, ..one("p") }).await.deliveries;
+        assert_eq!(ids(&three), [["a"], ["b"], ["e"]]);
+        let rest = ask(&handle, Pull { slots: 9, ..one("p") }).await.deliveries;
+        assert_eq!(ids(&rest), [["f"], ["s"]]);
     });
 }
 
@@ -72,7 +77,7 @@ fn a_batch_holds_as_many_as_the_consumer_takes_and_the_policy_allows() {
         let sizes = |all: &[Granted]| all.iter().map(|it| it.delivery.jobs.len()).collect::<Vec<_>>();
         let few = Pull { batch_size_max: Some(30), ..one("p") };
         assert_eq!(sizes(&ask(&handle, few).await.deliveries), [30]);
-        let many = Pull { batch_size_max: Some(5_000), slots: 2, ..one("p") };
+        let many = Pull { batch_size_max: Some(5_000), slots: 9, ..one("p") };
         assert_eq!(sizes(&ask(&handle, many).await.deliveries), [100, 100]);
         let none = Pull { batch_size_max: Some(0), wait_ms: 5_000, ..one("p") };
         assert_eq!(sizes(&ask(&handle, none).await.deliveries), [1], "one is the least");
@@ -140,4 +145,50 @@ fn a_redriven_dead_letter_waits_for_its_queues_tick_as_a_new_job_would() {
         assert_eq!((again.leases[0].attempt, again.leases[0].fence), (1, 2));
         assert!(complete(&handle, &again.leases[0]).await);
     });
+}
+
+#[test]
+fn a_pull_that_was_given_many_bytes_gets_no_further_delivery() {
+    with_broker(|handle| async move {
+        let large = json(&format!("\"{}\"", "x".repeat(128 * 1_024)));
+        let names: Vec<_> = (0..500).map(|i| format!("m{i}")).collect();
+        let mails = names.iter().map(|name| JobRequest { payload: large.clone(), ..mail(name) });
+        created(&handle, mails.collect()).await;
+        let pull = Pull { slots: 9, ..one("p") };
+        assert_eq!(ask(&handle, pull.clone()).await.deliveries.len(), 3, "of 12.5 MiB each");
+        assert_eq!(ask(&handle, pull).await.deliveries.len(), 2);
+    });
+}
+
+#[test]
+fn a_rate_limit_whose_window_was_made_longer_does_not_stand_in_the_way_of_other_queues() {
+    let folder = tempfile::tempdir().expect("a folder for the store");
+    let queues = |per_ms: u64| {
+        let text = format!(
+            "[limited]\npriority = \"high\"\nattempts = 1\ntimeout_ms = 1_000\nrate_limit = {{ starts = 1, per_ms = {per_ms} }}\n\
+             [free]\npriority = \"low\"\nattempts = 1\ntimeout_ms = 1_000"
+        );
+        Queues::parse(&text).expect("it is allowed")
+    };
+    let of = |queue: &str, id: &str| JobRequest { queue: queue.into(), ..job(id) };
+    let jobs = vec![of("limited", "a"), of("limited", "b"), of("free", "c")];
+    run_in(
+        folder.path(),
+        queues(1_000),
+        |writer| writer,
+        |handle, _, _| async move {
+            created(&handle, jobs).await;
+            assert_eq!(delivered(&handle, one("p")).await.delivery.jobs[0].id, "a");
+            sleep(2_000).await;
+        },
+    );
+    run_in(
+        folder.path(),
+        queues(60_000),
+        |writer| writer,
+        |handle, _, _| async move {
+            assert_eq!(delivered(&handle, one("p")).await.delivery.jobs[0].id, "c");
+            assert_eq!(ask(&handle, one("p")).await.deliveries.len(), 0);
+        },
+    );
 }

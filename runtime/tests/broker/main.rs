@@ -48,34 +48,44 @@ fn broker(folder: &Path, queues: Queues, clock: Paused) -> (Handle, Writer) {
 }
 
 /// Runs `talk` beside the broker's writer.
-fn with_broker<F: Future<Output = ()> + Send + 'static>(talk: impl FnOnce(Handle) -> F) {
+fn with_broker<F: Future<Output = ()>>(talk: impl FnOnce(Handle) -> F) {
     with_queues(Queues::default(), talk);
 }
 
-fn with_queues<F: Future<Output = ()> + Send + 'static>(queues: Queues, talk: impl FnOnce(Handle) -> F) {
+fn with_queues<F: Future<Output = ()>>(queues: Queues, talk: impl FnOnce(Handle) -> F) {
     run(queues, |writer| writer, |handle, _, _| talk(handle));
 }
 
 /// Beside another program that works on the broker's file.
-fn with_broker_and_file<F: Future<Output = ()> + Send + 'static>(talk: impl FnOnce(Handle, Connection) -> F) {
+fn with_broker_and_file<F: Future<Output = ()>>(talk: impl FnOnce(Handle, Connection) -> F) {
     run(Queues::default(), |writer| writer, |handle, other, _| talk(handle, other));
 }
 
 /// Runs `talk` beside the writer that `ready` has made ready, another program's connection to the file, and what sets the
 /// wall clock forward.
-fn run<F: Future<Output = ()> + Send + 'static>(
+fn run<F: Future<Output = ()>>(
     queues: Queues,
     ready: impl FnOnce(Writer) -> Writer,
     talk: impl FnOnce(Handle, Connection, Arc<AtomicU64>) -> F,
 ) {
     let folder = tempfile::tempdir().expect("a folder for the store");
+    run_in(folder.path(), queues, ready, talk);
+}
+
+/// The same on the store in this folder.
+fn run_in<F: Future<Output = ()>>(
+    folder: &Path,
+    queues: Queues,
+    ready: impl FnOnce(Writer) -> Writer,
+    talk: impl FnOnce(Handle, Connection, Arc<AtomicU64>) -> F,
+) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {
         let ahead_ms = Arc::new(AtomicU64::new(0));
         let clock = Paused { began: Instant::now(), ahead_ms: ahead_ms.clone() };
-        let (handle, writer) = broker(folder.path(), queues, clock);
+        let (handle, writer) = broker(folder, queues, clock);
         let writer = tokio::spawn(ready(writer).run());
-        let other = Connection::open(folder.path().join("kew.sqlite")).expect("the file is there");
+        let other = Connection::open(folder.join("kew.sqlite")).expect("the file is there");
         talk(handle, other, ahead_ms).await;
         writer.await.expect("the writer does not panic").expect("the writer ends well when nobody asks any more");
     });

@@ -166,3 +166,89 @@ fn an_update_is_never_dated_before_the_one_before_it() {
     bench.settle(complete(&lease, 60));
     assert_eq!((bench.row("a").updated_ms, bench.row("a").completed_ms), (100, Some(100)));
 }
+
+#[test]
+fn a_batch_that_is_tried_again_is_given_whole_to_whoever_asks_for_fewer() {
+    let mut bench = Bench::new();
+    for id in ["a", "b", "c"] {
+        bench.enqueue(job(id, 0));
+    }
+    let first = Claim { max: 3, ..claim(0) };
+    for lease in bench.claim(first.clone()) {
+        bench.settle(Settle { keep_batch: true, ..fail(&lease, Then::RetryAt(1), 1) });
+    }
+    let Answer::Claimed(Some(again)) = bench.one(Command::Claim(claim(1))) else { panic!("it is ready") };
+    assert_eq!((again.batch, again.jobs.len()), (first.delivery, 3));
+}
+
+#[test]
+fn starts_are_remembered_for_as_long_as_their_window_however_long_that_is() {
+    let mut bench = Bench::new();
+    let day_ms = 24 * 3_600_000;
+    for id in ["a", "b"] {
+        bench.enqueue(job(id, 0));
+    }
+    let limited = |now_ms| Claim { rate: Some((1, day_ms)), ..claim(now_ms) };
+    assert_eq!(ids(&bench.claim(limited(0))), ["a"]);
+    let last_ms = day_ms - 1;
+    bench.one(Command::Prune { ended_before_ms: 0, now_ms: last_ms });
+    assert_eq!(bench.outlook(last_ms).queues[0].recent_claims_ms, [0]);
+    assert!(bench.claim(limited(last_ms)).is_empty());
+    assert_eq!(ids(&bench.claim(limited(day_ms))), ["b"]);
+}
+
+#[test]
+fn a_thousand_lost_leases_of_one_queue_do_not_hide_those_of_another() {
+    let mut bench = Bench::new();
+    let many: Vec<_> = (0..1_001).map(|i| Command::Enqueue(job(&format!("j{i}"), 0))).collect();
+    bench.try_all(&many).unwrap();
+    bench.claim(Claim { max: 1_001, ..claim(0) });
+    bench.enqueue(NewJob { queue: "other".into(), ..job("a", 1) });
+    bench.claim(Claim { queue: "other".into(), ..claim(1) });
+    let expired = bench.outlook(5_000).expired;
+    assert_eq!(expired.iter().filter(|lease| lease.queue == "q").count(), 1_000);
+    assert_eq!(expired.last().unwrap().queue, "other", "the oldest come first");
+}
+
+#[test]
+fn what_is_written_for_several_jobs_at_once_is_each_ones_own() {
+    let mut bench = Bench::new();
+    let jobs = ["a", "b", "c", "d"].map(|id| NewJob { email: (id == "b").then(|| "ada@x".into()), ..job(id, 5) });
+    let later = NewJob { now_ms: 9, ready_ms: 9, ..job("e", 9) };
+    bench.try_all(&jobs.into_iter().chain([later]).map(Command::Enqueue).collect::<Vec<_>>()).unwrap();
+    assert_eq!((bench.row("a").created_ms, bench.row("e").created_ms), (5, 9));
+    let leases = bench.claim(Claim { max: 4, ..claim(9) });
+    let settles = leases.iter().zip(["[1]", "[1]", "[2]", "[2]"]);
+    let settles =
+        settles.map(|(lease, result)| Settle { outcome: Outcome::Completed(json(result)), ..complete(lease, 10) });
+    bench.try_all(&settles.map(Command::Settle).collect::<Vec<_>>()).unwrap();
+    let results = ["a", "b", "c", "d"].map(|id| bench.row(id).result.unwrap().get().to_owned());
+    assert_eq!(results, ["[1]", "[1]", "[2]", "[2]"]);
+    let ends: Vec<_> = bench.ends().into_iter().map(|end| (end.seq, end.job, end.email.is_some())).collect();
+    let expected = [(1, "a", false), (2, "b", true), (3, "c", false), (4, "d", false)];
+    assert_eq!(ends, expected.map(|(seq, job, email)| (seq, job.to_owned(), email)));
+}
+
+#[test]
+fn how_many_are_ready_is_right_whichever_way_the_time_goes() {
+    let mut bench = Bench::new();
+    for (id, ready_ms) in [("a", 10), ("b", 20), ("c", 20), ("d", 30)] {
+        bench.enqueue(NewJob { ready_ms, ..job(id, 0) });
+    }
+    let ready = |bench: &mut Bench, now_ms| bench.outlook(now_ms).queues[0].ready;
+    let seen = [30, 20, 10, 9, 25].map(|now_ms| ready(&mut bench, now_ms));
+    assert_eq!(seen, [4, 3, 1, 0, 3]);
+}
+
+#[test]
+fn a_start_is_forgotten_an_hour_after_its_window() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    bench.claim(Claim { rate: Some((1, 1_000)), ..claim(0) });
+    let file = rusqlite::Connection::open(bench.path()).unwrap();
+    let kept = || file.query_row("SELECT count(*) FROM rate_claim", [], |row| row.get::<_, u32>(0)).unwrap();
+    for (now_ms, rows) in [(3_601_000, 1), (3_601_001, 0)] {
+        bench.one(Command::Prune { ended_before_ms: 0, now_ms });
+        assert_eq!(kept(), rows, "at {now_ms}");
+    }
+}

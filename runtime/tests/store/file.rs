@@ -156,3 +156,29 @@ fn times_are_kept_as_people_read_them() {
     });
     assert_eq!(row.unwrap(), ("2000-02-29 12:34:56.789".into(), "text".into()));
 }
+
+#[test]
+fn a_file_that_another_program_keeps_to_itself_is_said_to_be_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("songs.db");
+    let theirs = Connection::open(&path).unwrap();
+    theirs.execute_batch("CREATE TABLE songs (title); BEGIN EXCLUSIVE").unwrap();
+    let error = Sqlite::open(&path, &SqliteOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("another program is using the file"), "{error}");
+}
+
+#[test]
+fn a_failure_says_what_was_to_be_done() {
+    let mut bench = Bench::new();
+    let other = Connection::open(bench.path()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = bench.try_all(&[Command::Enqueue(job("a", 0))]).unwrap_err().to_string();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON queue_state BEGIN SELECT RAISE(ABORT, 'not now'); END";
+    other.execute_batch(&format!("ROLLBACK; {refuse}; ALTER TABLE job_end RENAME TO no_end")).unwrap();
+    assert!(error.starts_with("begin"), "{error}");
+    let paused = Command::Pause { queue: "q".into(), paused: true, now_ms: 0 };
+    let error = bench.try_all(&[paused]).unwrap_err();
+    assert_eq!((error.context.as_str(), error.reason.as_str()), ("pause q", "not now"));
+    let error = bench.reader.read(&Query::Ends { after: 7, limit: 1 }).now_or_never().unwrap().unwrap_err();
+    assert_eq!(error.context, "read the ends after 7");
+}

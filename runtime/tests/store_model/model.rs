@@ -148,17 +148,19 @@ impl Model {
     }
 
     fn claim(&mut self, claim: &Claim) -> Option<Claimed> {
-        let mut limit = claim.max as usize;
+        let mut room = usize::MAX;
         if let Some((starts, window_ms)) = claim.rate {
             let past = self.claims.get(&claim.queue).map_or(&[][..], |claims| &claims.0);
             let counted = past.iter().filter(|&&at_ms| claim.now_ms < at_ms + window_ms).count();
-            limit = limit.min((starts as usize).saturating_sub(counted));
+            room = (starts as usize).saturating_sub(counted);
         }
+        let limit = room.min(claim.max as usize);
         let ready = self.ready(&claim.queue, claim.now_ms);
         if limit == 0 || ready.is_empty() || self.paused.contains(&claim.queue) {
             return None;
         }
         let kept = self.jobs[ready[0]].batch.clone();
+        let limit = if kept.is_some() { room } else { limit };
         let taken: Vec<_> = ready.into_iter().filter(|&it| self.jobs[it].batch == kept).take(limit).collect();
         let batch = kept.or(claim.is_batch.then(|| claim.delivery.clone()));
         if let Some((_, window_ms)) = claim.rate {

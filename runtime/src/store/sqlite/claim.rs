@@ -47,13 +47,15 @@ pub(super) fn claim(transaction: &mut Transaction<'_, '_>, claims: &[&Claim]) ->
 
 /// Takes the jobs that `claim` gives out of their line, and adds their numbers to `places`.
 fn choose(transaction: &mut Transaction<'_, '_>, claim: &Claim, places: &mut Vec<Value>) -> Result<Option<Chosen>> {
-    let limit = claim.max.min(room(transaction.connection, claim)?);
+    let room = room(transaction.connection, claim)?;
     let Some(line) = transaction.lines.of(&claim.queue) else { return Ok(None) };
-    if limit == 0 || line.is_paused {
+    if claim.max.min(room) == 0 || line.is_paused {
         return Ok(None);
     }
     let Some((_, kept)) = line.head(claim.now_ms) else { return Ok(None) };
     let kept = kept.map(|kept| String::from(&**kept));
+    // A part of a batch under the batch's id would pass for the whole of it.
+    let limit = if kept.is_some() { room } else { room.min(claim.max) };
     let chosen = line.places(kept.as_deref(), claim.now_ms, limit);
     note_rate(transaction, claim, chosen.len())?;
     for place in &chosen {

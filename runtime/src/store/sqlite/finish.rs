@@ -9,7 +9,7 @@ use super::dead_letter;
 use super::live::Live;
 use super::statement::Statements;
 use super::transaction::Transaction;
-use super::value::{Json, Nat};
+use super::value::Nat;
 use crate::store::Ending;
 
 /// The job that is blocked behind another of its queue and key.
@@ -34,13 +34,6 @@ impl<'a> Final<'a> {
         match self {
             Self::Completed(_) => Status::Completed,
             _ => Status::Failed,
-        }
-    }
-
-    fn result(&self) -> Option<&'a RawValue> {
-        match self {
-            Self::Completed(result) => *result,
-            _ => None,
         }
     }
 
@@ -91,11 +84,10 @@ fn close(transaction: &mut Transaction<'_, '_>, live: &Live, end: &Final<'_>, no
         return Ok(());
     }
     let sql = "UPDATE job_status
-               SET status = ?3, result = ?4, error = ?5,
-                   updated_at = max(updated_at, ?6), completed_at = max(updated_at, ?6)
+               SET status = ?3, result = NULL, error = ?4,
+                   updated_at = max(updated_at, ?5), completed_at = max(updated_at, ?5)
                WHERE rowid = ?1 AND +id = ?2";
-    let (status, result) = (end.status().as_str(), end.result().map(Json));
-    transaction.connection.change(sql, params![Nat(live.seq), live.job, status, result, end.error(), stamp])
+    transaction.connection.change(sql, params![Nat(live.seq), live.job, end.status().as_str(), end.error(), stamp])
 }
 
 /// Lets the job go on that waited for the end of this one. The time that it was blocked counts as waiting.

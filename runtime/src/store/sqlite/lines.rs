@@ -22,8 +22,6 @@ pub(super) type Place = (u64, u64);
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     queues: BTreeMap<String, Line>,
-    /// When each lease runs out, and whose it is.
-    leases: BTreeMap<(u64, u64), Arc<str>>,
     leased: BTreeMap<Arc<str>, Live>,
 }
 
@@ -37,7 +35,8 @@ pub(super) struct Line {
     /// Those that wait and belong to a batch, which is tried again as a whole.
     kept: BTreeMap<Place, Arc<str>>,
     batches: BTreeMap<Arc<str>, BTreeSet<Place>>,
-    leased: u64,
+    /// When each lease runs out, and whose it is.
+    leases: BTreeMap<(u64, u64), Arc<str>>,
     /// Whether it gives no deliveries.
     pub(super) is_paused: bool,
     /// The last window of a rate limit that was claimed with; 0 if none was.
@@ -114,16 +113,14 @@ impl Lines {
     pub(super) fn lease(&mut self, live: Live) {
         let Some(until_ms) = live.lease_until_ms else { return };
         let job: Arc<str> = live.job.as_str().into();
-        self.line(&live.queue).leased += 1;
-        self.leases.insert((until_ms, live.seq), job.clone());
+        self.line(&live.queue).leases.insert((until_ms, live.seq), job.clone());
         self.leased.insert(job, live);
     }
 
     /// The lease on this job is over, if there is one.
     pub(super) fn release(&mut self, job: &str) -> Option<Live> {
         let live = self.leased.remove(job)?;
-        self.leases.remove(&(live.lease_until_ms?, live.seq));
-        self.line(&live.queue).leased -= 1;
+        self.line(&live.queue).leases.remove(&(live.lease_until_ms?, live.seq));
         Some(live)
     }
 
@@ -161,15 +158,20 @@ impl Lines {
         self.leased.get(job)
     }
 
-    /// Leases that have run out by `now_ms`, the oldest first.
-    pub(super) fn expired(&self, now_ms: u64) -> impl Iterator<Item = LeaseId> {
-        let over = self.leases.range(..=(now_ms, u64::MAX));
-        over.filter_map(|(_, job)| self.leased.get(job)).map(Live::lease)
+    /// Leases that have run out by `now_ms`, the oldest first, at most `limit` of each queue: a queue whose leases nobody
+    /// ends must not stand in the way of the others.
+    pub(super) fn expired(&self, now_ms: u64, limit: usize) -> Vec<LeaseId> {
+        let run_out = ..=(now_ms, u64::MAX);
+        let mut over: Vec<_> = self.queues.values().flat_map(|line| line.leases.range(run_out).take(limit)).collect();
+        over.sort_unstable();
+        over.into_iter().filter_map(|(_, job)| self.leased.get(job)).map(Live::lease).collect()
     }
 
     /// When the next lease runs out that has not by `now_ms`.
     pub(super) fn next_lease_ms(&self, now_ms: u64) -> Option<u64> {
-        self.leases.range((now_ms.saturating_add(1), 0)..).next().map(|((until_ms, _), _)| *until_ms)
+        let next =
+            |line: &Line| line.leases.range((now_ms.saturating_add(1), 0)..).next().map(|((until_ms, _), _)| *until_ms);
+        self.queues.values().filter_map(next).min()
     }
 
     /// The counts of the queues that have changed since this was last asked.
@@ -177,7 +179,7 @@ impl Lines {
         let changed = self.queues.iter_mut().filter(|(_, line)| line.is_changed);
         changed.map(|(queue, line)| {
             line.is_changed = false;
-            let (all, processing) = (line.live.len() as u64, line.leased);
+            let (all, processing) = (line.live.len() as u64, line.leases.len() as u64);
             (queue.as_str(), Count { waiting: all - processing, processing, oldest: line.live.first().copied() })
         })
     }

@@ -11,7 +11,7 @@ use crate::store::{Error, Outlook, QueueOutlook};
 /// How many ready jobs are counted at most: `BATCH_SIZE_MAX`, more than any batch can take.
 const READY_MAX: u64 = 10_000;
 
-/// How many leases that have run out one answer holds at most.
+/// How many leases of a queue that have run out one answer holds at most.
 const EXPIRED_MAX: usize = 1_000;
 
 /// The claims in the window that ends now.
@@ -29,8 +29,7 @@ fn look(connection: &Connection, lines: &mut Lines, now_ms: u64) -> Result<Outlo
     let names: Vec<_> = lines.live().map(str::to_owned).collect();
     let queues =
         names.into_iter().map(|queue| queue_outlook(connection, lines, queue, now_ms)).collect::<Result<_>>()?;
-    let expired = lines.expired(now_ms).take(EXPIRED_MAX).collect();
-    Ok(Outlook { queues, expired, next_lease_ms: lines.next_lease_ms(now_ms) })
+    Ok(Outlook { queues, expired: lines.expired(now_ms, EXPIRED_MAX), next_lease_ms: lines.next_lease_ms(now_ms) })
 }
 
 fn queue_outlook(connection: &Connection, lines: &mut Lines, queue: String, now_ms: u64) -> Result<QueueOutlook> {

@@ -10,8 +10,13 @@ use super::upkeep::{number, raise};
 use super::value::Nat;
 use crate::timestamp;
 
-/// How long a claim of a rate-limited queue is kept: longer than any window of a rate limit.
+/// How much longer than its queue's window a claim of a rate-limited queue is kept: so far may a queue's window be made
+/// longer without starts too many.
 const RATE_CLAIM_RETENTION_MS: u64 = 60 * 60 * 1_000;
+
+const OLD_RATE_CLAIMS: &str = "
+    DELETE FROM rate_claim
+    WHERE at_ms < ?1 - coalesce((SELECT rate_window_ms FROM queue_state WHERE queue_state.queue = rate_claim.queue), 0)";
 
 /// How many ends one go looks at: some ten milliseconds of work.
 const ENDS_MAX: u32 = 2_000;
@@ -34,7 +39,7 @@ pub(super) fn prune(transaction: &mut Transaction<'_, '_>, ended_before_ms: u64,
     let connection = transaction.connection;
     connection.run("DELETE FROM idempotency WHERE until_ms <= ?1", [Nat(now_ms)])?;
     let kept_from_ms = now_ms.saturating_sub(RATE_CLAIM_RETENTION_MS);
-    connection.run("DELETE FROM rate_claim WHERE at_ms < ?1", [Nat(kept_from_ms)])?;
+    connection.run(OLD_RATE_CLAIMS, [Nat(kept_from_ms)])?;
     let more = forget_jobs(transaction, ended_before_ms)?;
     forget_ends(transaction)?;
     Ok(more)

@@ -4,10 +4,12 @@
 use std::rc::Rc;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, Statement, StatementStatus};
+use rusqlite::{Connection, Statement, StatementStatus, ffi};
 
 use super::lines::Lines;
-use super::{SqliteOptions, claim, enqueue, finish, live, open, outlook, prune, read, together};
+use super::{
+    SqliteOptions, Synchronous, claim, enqueue, finish, live, open, outlook, prune, read, statement, together,
+};
 
 /// The statements whose cost must not grow, and what their plan has to name.
 const STATEMENTS: &[(&str, &str)] = &[
@@ -86,6 +88,35 @@ fn no_statement_of_the_hot_path_is_planned_anew_when_it_is_bound() {
             run(&mut statement, sql, 0);
         }
         assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+    }
+}
+
+#[test]
+fn a_connection_is_set_up_as_it_was_asked_for() {
+    for (synchronous, number) in [(Synchronous::Full, 2), (Synchronous::Normal, 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions { synchronous, checkpoint_pages: 77, ..SqliteOptions::default() };
+        let (connection, _lock) = open::writer(&folder.path().join("kew.db"), &options).unwrap();
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        let seen = ["synchronous", "temp_store", "cache_size", "wal_autocheckpoint"].map(pragma);
+        assert_eq!(seen, [number, 2, -32_768, 77]);
+    }
+}
+
+#[test]
+fn a_failure_of_the_disk_or_the_file_says_what_to_do() {
+    for (code, advice) in [
+        (ffi::SQLITE_FULL, "make room"),
+        (ffi::SQLITE_BUSY, "another program is using the file"),
+        (ffi::SQLITE_LOCKED, "another program is using the file"),
+        (ffi::SQLITE_READONLY, "may not be written"),
+        (ffi::SQLITE_PERM, "may not be written"),
+        (ffi::SQLITE_CANTOPEN, "has to exist"),
+        (ffi::SQLITE_CORRUPT, "restore it from a backup"),
+        (ffi::SQLITE_IOERR_FSYNC, "the disk failed"),
+    ] {
+        let said = statement::reason(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None));
+        assert!(said.contains(advice) && said.ends_with(&format!("SQLite's code {code})")), "{said}");
     }
 }
 
