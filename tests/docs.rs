@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use kew_runtime::config::Config;
 use kew_spec::history::{Event, Header, Reader, What};
+use serde::Deserialize;
 
 const HISTORY: &str = include_str!("../docs/history.md");
 const CLAUSES: &str = include_str!("../docs/clauses.md");
+const SERVE: &str = include_str!("../docs/serve.md");
 
 /// The fenced blocks of a language.
 fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
@@ -63,6 +67,36 @@ fn the_page_of_clauses_is_current() {
     let output = Command::new(env!("CARGO_BIN_EXE_kew")).arg("spec").output().expect("kew runs");
     let current = String::from_utf8(output.stdout).expect("kew prints UTF-8");
     assert!(current == CLAUSES, "docs/clauses.md is old; run `cargo run -- spec > docs/clauses.md`");
+}
+
+#[test]
+fn the_configuration_that_is_shown_is_one() {
+    let text = blocks(SERVE, "toml")[0];
+    let config = Config::parse(text).expect("it is allowed");
+    let token = |name: &str| Some(format!("{name}-of-sixteen-characters"));
+    assert!(config.access(token).expect("each has a token").has_tokens());
+    let default = Config::default();
+    assert_eq!(
+        (config.listen, config.data, config.keep_ended_days, config.processor.slots),
+        (default.listen, default.data, default.keep_ended_days, default.processor.slots),
+        "the page says that these are the defaults"
+    );
+    kew_handlers::Config::deserialize(config.handlers).expect("the handlers know what is theirs");
+}
+
+#[test]
+fn every_route_stands_in_the_page_about_serving_and_no_other() {
+    let folders =
+        ["api", "notify"].map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src").join(folder));
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("it is a folder of ours"));
+    let sources = files.map(|file| std::fs::read_to_string(file.expect("it is there").path()).expect("it is text"));
+    let sources: String = sources.collect();
+    let after = |text: &str, mark: &str| -> BTreeSet<String> {
+        text.split(mark).skip(1).filter_map(|rest| rest.split(['"', '`']).next().map(str::to_owned)).collect()
+    };
+    let shown: BTreeSet<_> =
+        ["| `GET ", "| `POST ", "| `DELETE "].iter().flat_map(|method| after(SERVE, method)).collect();
+    assert_eq!(shown, after(&sources, ".route(\""));
 }
 
 #[test]
