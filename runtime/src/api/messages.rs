@@ -2,7 +2,8 @@
 //! `/client/v4/accounts/{account}/queues/…`. `any` as a queue pulls from all, by priority.
 //!
 //! What differs: a lease holds by default as long as the policy's timeout asks for, not 30 s; a retry never comes before
-//! the policy's backoff; a job's attempts end as its policy says.
+//! the policy's backoff; a job's attempts end as its policy says; a batch that is tried again comes back whole, though fewer
+//! messages be asked for.
 
 use std::collections::BTreeMap;
 

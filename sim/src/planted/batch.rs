@@ -8,6 +8,7 @@ use kew_runtime::store::{Answer, Claim, Claimed, Command, Outlook, Store, Then};
 use super::Bug;
 use super::alter::{self, Every, StoreBug};
 use super::plant::{decision, policy, processor, store};
+use super::schedule::waits_for_tick;
 
 /// For how long after a full batch the next one is held up.
 const HELD_UP_MS: u64 = 4_000;
@@ -191,7 +192,7 @@ impl StoreBug for WaitsAnew {
     fn after(&mut self, asked: &Command, _answer: &mut Answer) {
         match asked {
             Command::Claim(it) if 1 < it.max => drop(self.batching.insert(it.queue.clone())),
-            Command::Enqueue(it) if it.ready_ms <= it.now_ms => {
+            Command::Enqueue(it) if !waits_for_tick(it) => {
                 self.newest_ms.insert(it.queue.clone(), it.now_ms);
             }
             _ => {}
@@ -309,7 +310,7 @@ impl<F: FnMut(&Claim, Option<usize>) -> bool + Send + 'static> StoreBug for Empt
 
     fn after(&mut self, asked: &Command, answer: &mut Answer) {
         match (asked, answer) {
-            (Command::Enqueue(it), _) if it.now_ms < it.ready_ms => drop(self.scheduled.insert(it.queue.clone())),
+            (Command::Enqueue(it), _) if waits_for_tick(it) => drop(self.scheduled.insert(it.queue.clone())),
             (Command::Claim(it), Answer::Claimed(Some(claimed))) => {
                 self.last.insert(it.queue.clone(), claimed.jobs.len());
             }

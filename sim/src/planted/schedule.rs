@@ -157,7 +157,7 @@ pub(super) const BUGS: &[Bug] = &[
 ];
 
 /// Whether a new job waits for a tick.
-fn waits_for_tick(it: &NewJob) -> bool {
+pub(super) fn waits_for_tick(it: &NewJob) -> bool {
     it.now_ms < it.ready_ms
 }
 
