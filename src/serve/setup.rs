@@ -93,3 +93,33 @@ fn text(path: &Path, what: &str) -> Result<String, Failure> {
 fn in_file(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::input(format!("{error} (in {})", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The token's variable after the command line has named a broker, and perhaps a token, beside the file's.
+    fn token_env(given: Option<&str>) -> Option<Token> {
+        let file = "[broker]\nurl = \"http://file:1\"\ntoken_env = \"FILES\"";
+        let mut config = Config::parse(file).expect("it is allowed");
+        let arguments = Arguments {
+            config: None,
+            listen: None,
+            data: None,
+            queues: None,
+            role: Role::Processor,
+            broker: Some("http://given:2/".into()),
+            token_env: given.map(Into::into),
+        };
+        overrule(&mut config, &arguments).unwrap_or_else(|_| panic!("the URL is allowed"));
+        let broker = config.broker.expect("there is one");
+        assert_eq!(broker.url, "http://given:2");
+        broker.token
+    }
+
+    #[test]
+    fn a_broker_of_the_command_line_is_called_with_the_files_token_unless_another_is_given() {
+        assert_eq!(token_env(None), Some(Token::Env("FILES".into())));
+        assert_eq!(token_env(Some("GIVEN")), Some(Token::Env("GIVEN".into())));
+    }
+}
