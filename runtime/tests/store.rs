@@ -136,6 +136,7 @@ fn job(id: &str, now_ms: u64) -> NewJob {
         key: None,
         idempotency: None,
         email: None,
+        repeats_until_ms: now_ms + 100,
         ready_ms: now_ms,
         now_ms,
     }

@@ -3,7 +3,10 @@
 
 mod common;
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
 use common::{delivery, handle, job};
 use kew_handlers::email::{Config, Mailer, Security};
@@ -158,6 +161,16 @@ async fn without_a_server_a_mail_becomes_a_file() {
     assert!(outcomes["j-1"].is_ok());
     let text = std::fs::read_to_string(dir.path().join("mail/j-1.eml")).unwrap();
     assert!(text.contains("multipart/alternative") && text.contains("Message-ID: <j-1@"), "{text}");
+}
+
+#[tokio::test]
+async fn a_timeout_can_stop_the_writing_of_files_after_each_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    let mailer = Mailer::new(&Config::default(), dir.path()).unwrap();
+    let delivery = batch(&[("1", "a@x.example"), ("2", "b@x.example"), ("3", "c@x.example")]);
+    let mut handled = pin!(handle(&mailer, &delivery));
+    assert!(handled.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(std::fs::read_dir(dir.path().join("mail")).unwrap().count(), 1);
 }
 
 #[test]

@@ -23,6 +23,9 @@ const EMAIL_CHARS_MAX: usize = 254;
 /// Idempotency keys that begin so are the notifier's own.
 pub(crate) const RESERVED_PREFIX: &str = "kew-end-";
 
+/// The queue whose jobs are mails.
+pub(crate) const MAILS: &str = "email_notification";
+
 /// How often the broker is asked before the client is told that the outcome is unknown, and the pause between.
 const TRIES: u32 = 3;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -116,6 +119,12 @@ fn check(api: &Api, it: &Wanted) -> Result<(), Problem> {
         }
         _ => {}
     }
+    if it.email.is_some() && it.queue == MAILS {
+        return invalid(
+            "email",
+            format!("queue {MAILS} takes none: no mail is sent at the end of a mail; leave it out"),
+        );
+    }
     if it.email.as_deref().is_some_and(|email| !is_address(email)) {
         return invalid("email", "not a mail address; give one such as name@example.org, or leave it out".into());
     }
@@ -177,7 +186,6 @@ async fn enqueue(api: &Api, jobs: Vec<JobRequest>) -> Result<Vec<EnqueuedJob>, P
                 tries += 1;
             }
             Err(Refusal::Unavailable(reason)) => return Err(unknown(&reason)),
-            Err(Refusal::Conflict(reason)) => return Err(Problem::new(Kind::KeyReused, reason)),
             Err(refusal) => return Err(refusal.into()),
         }
     }

@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 pub use access::{Access, Caller, Grant, Peer, Role};
 pub use problem::{Kind, Problem};
 
-pub(crate) use create::RESERVED_PREFIX;
+pub(crate) use create::{MAILS, RESERVED_PREFIX};
 
 use crate::broker::{Pull, Queue, Refusal, Request, Response};
 use crate::clock::Clock;

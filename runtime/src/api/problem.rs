@@ -174,6 +174,7 @@ impl From<Refusal> for Problem {
             Refusal::NotFound(_) => Kind::NotFound,
             Refusal::Invalid(_) => Kind::Invalid,
             Refusal::Conflict(_) => Kind::Conflict,
+            Refusal::KeyReused(_) => Kind::KeyReused,
             Refusal::Unavailable(_) => Kind::Unavailable,
         };
         Self::new(kind, refusal.to_string())

@@ -8,6 +8,10 @@ use crate::store::{Idempotency, LeaseId, NewJob, Outcome, Settle, Then};
 /// How long an idempotency key is remembered: 24 hours, as the contract says.
 pub const IDEMPOTENCY_MS: u64 = 24 * 3_600_000;
 
+/// How long a request for a job may be on its way twice: as long as Linux sends unacknowledged data again (15.4 minutes,
+/// `tcp_retries2`), rounded up.
+const REPEATS_MS: u64 = 20 * 60_000;
+
 /// How much longer than the policy's timeout a lease holds, so that a handler stopped at its very timeout can still be
 /// settled: two tries of a settle whose first reply is lost. Chosen.
 pub const LEASE_MARGIN_MS: u64 = 5_000;
@@ -38,6 +42,7 @@ pub(super) fn new_job(queues: &Queues, request: JobRequest, now_ms: u64) -> Resu
         payload: request.payload,
         key: request.key,
         email: request.email,
+        repeats_until_ms: now_ms + REPEATS_MS,
         now_ms,
     })
 }

@@ -90,7 +90,9 @@ fn refusal(error: &Error) -> Refusal {
 fn response(kind: &Kind, answers: Vec<Answer>) -> Result<Response, Refusal> {
     match kind {
         Kind::Enqueue(first) => {
-            let mut jobs: Vec<_> = answers.into_iter().map(enqueued).collect::<Result<_, _>>()?;
+            let several = 1 < answers.len();
+            let jobs = answers.into_iter().map(enqueued).collect::<Result<Vec<_>, _>>();
+            let mut jobs = jobs.map_err(|refusal| if several { of_several(refusal) } else { refusal })?;
             if let (Some(how), Some(job)) = (first, jobs.first_mut()) {
                 job.how = *how;
             }
@@ -110,9 +112,20 @@ fn response(kind: &Kind, answers: Vec<Answer>) -> Result<Response, Refusal> {
 pub(super) fn enqueued(answer: Answer) -> Result<EnqueuedJob, Refusal> {
     match answer {
         Answer::Enqueued { job, how } => Ok(EnqueuedJob { id: job, how }),
-        _ => Err(Refusal::Conflict(
+        Answer::OthersEntity => Err(Refusal::Conflict(
+            "a job of another user waits for the same key; ask again once it has begun, or use keys of your own".into(),
+        )),
+        _ => Err(Refusal::KeyReused(
             "the idempotency key was used for a different request; use a new key for a new request".into(),
         )),
+    }
+}
+
+/// What is refused for another user's sake is only known when it is its turn.
+fn of_several(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Conflict(reason) => Refusal::Conflict(format!("{reason}; all else that the list asks for is made")),
+        other => other,
     }
 }
 

@@ -199,6 +199,9 @@ pub enum Refusal {
     /// Things stand in a way that forbids it.
     #[error("{0}")]
     Conflict(String),
+    /// The idempotency key belongs to another request.
+    #[error("{0}")]
+    KeyReused(String),
     /// The broker could not be reached or could not finish: it is unknown whether it has acted.
     #[error("{0}")]
     Unavailable(String),

@@ -11,15 +11,12 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::{ask, ends};
-use crate::api::JOBS_MAX;
+use crate::api::{JOBS_MAX, MAILS, RESERVED_PREFIX};
 use crate::broker::{JobRequest, Queue, Request};
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::store::End;
 use crate::timestamp::rfc3339;
-
-/// The queue whose jobs are mails.
-pub(super) const QUEUE: &str = "email_notification";
 
 /// How many ends without a mail may pass before the cursor is moved: each move is a commit of its own, and what is not
 /// moved is only looked at again after a restart.
@@ -38,7 +35,7 @@ pub(super) struct Mails {
 impl Mails {
     pub(super) fn new(queue: Arc<dyn Queue>, queues: &Queues, ids: Ids, clock: Arc<dyn Clock>) -> Self {
         // A queue that deduplicates wants a key, which a mail does not have.
-        let possible = queues.get(QUEUE).is_some_and(|policy| !policy.deduplication);
+        let possible = queues.get(MAILS).is_some_and(|policy| !policy.deduplication);
         Self { queue, ids, clock, possible, warned: false }
     }
 
@@ -87,11 +84,11 @@ impl Mails {
 
     /// The mail for an end, if the job asked for one. The end of a mail is told by WebSocket alone.
     fn job(&mut self, end: &End) -> Option<JobRequest> {
-        let to = end.email.as_ref().filter(|_| end.queue != QUEUE)?;
+        let to = end.email.as_ref().filter(|_| end.queue != MAILS)?;
         if !self.possible {
             if !std::mem::replace(&mut self.warned, true) {
                 tracing::warn!(
-                    "no mails are sent at the ends of jobs: there is no queue {QUEUE} without deduplication"
+                    "no mails are sent at the ends of jobs: there is no queue {MAILS} without deduplication"
                 );
             }
             return None;
@@ -99,11 +96,11 @@ impl Mails {
         let payload = json!({ "to": to, "subject": subject(end), "text": text(end) });
         Some(JobRequest {
             id: self.ids.next(self.clock.wall_ms()),
-            queue: QUEUE.into(),
+            queue: MAILS.into(),
             user: end.user.clone(),
             payload: to_raw_value(&payload).expect("text makes JSON"),
             key: None,
-            idempotency: Some((format!("{}{}-{}", crate::api::RESERVED_PREFIX, end.job, end.seq), "end".into())),
+            idempotency: Some((format!("{}{}-{}", RESERVED_PREFIX, end.job, end.seq), "end".into())),
             email: None,
         })
     }

@@ -119,12 +119,15 @@ pub struct NewJob {
     pub user: String,
     /// Its payload, JSON, kept byte for byte.
     pub payload: Box<RawValue>,
-    /// The entity, on a queue that deduplicates: at most one job per queue and key waits.
+    /// The entity, on a queue that deduplicates: at most one job per queue and key waits, and it takes newer payloads of
+    /// its own user alone.
     pub key: Option<String>,
     /// The client's idempotency key.
     pub idempotency: Option<Idempotency>,
     /// Where to send a mail at its end.
     pub email: Option<String>,
+    /// If a job that waits takes its payload: until when a request of this `id` is a repetition, and no newer payload.
+    pub repeats_until_ms: u64,
     /// From when on it may be claimed.
     pub ready_ms: u64,
     /// When it is enqueued.
@@ -256,6 +259,8 @@ pub enum Answer {
     },
     /// Of `Enqueue`: the idempotency key was used for a different request. Nothing changed.
     IdempotencyConflict,
+    /// Of `Enqueue`: another user's job waits for the same key. Nothing changed: else each would see the other's payload.
+    OthersEntity,
     /// Of `Claim`: what is delivered; `None` when nothing is deliverable.
     Claimed(Option<Claimed>),
     /// Of `Settle`: whether the lease still held.

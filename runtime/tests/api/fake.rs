@@ -132,7 +132,7 @@ impl State {
             self.keys.get(&(job.user.clone(), key.clone())).is_some_and(|(_, known)| known != fingerprint)
         };
         if jobs.iter().any(conflicts) {
-            return Err(Refusal::Conflict("the idempotency key was used for a different request".into()));
+            return Err(Refusal::KeyReused("the idempotency key was used for a different request".into()));
         }
         let enqueued = jobs.into_iter().map(|job| self.make(job)).collect();
         if 0 < self.lost_answers {

@@ -105,6 +105,10 @@ async fn each_mistake_is_one_problem_that_names_the_place_and_what_is_allowed() 
         (r#"{"type":"pdf_generation","payload":1,"key":"e"}"#, "key: queue pdf_generation takes none"),
         (r#"{"type":"data_sync","payload":1,"key":""}"#, "key: allowed: 1 to 255 characters"),
         (r#"{"type":"pdf_generation","payload":1,"email":"nobody"}"#, "email: not a mail address"),
+        (
+            r#"{"type":"email_notification","payload":1,"email":"a@example.org"}"#,
+            "email: queue email_notification takes none",
+        ),
         (r#"[{"type":"pdf_generation","payload":1},7]"#, "jobs[1]: invalid type"),
         ("[]", "1 to 100 jobs"),
         ("", "the job: EOF"),

@@ -16,9 +16,23 @@ fn several_jobs_under_a_used_idempotency_key_are_refused_as_a_whole() {
         assert_eq!(hows(&handle, first.clone()).await, Ok(vec![How::Created, How::Created]));
         assert_eq!(hows(&handle, first).await, Ok(vec![How::Replayed, How::Replayed]));
         let longer = vec![once("c", "k#0", "two"), once("d", "k#1", "two"), once("e", "k#2", "two")];
-        assert!(matches!(hows(&handle, longer).await, Err(Refusal::Conflict(_))));
+        assert!(matches!(hows(&handle, longer).await, Err(Refusal::KeyReused(_))));
         let read = handle.call(Request::Read(Query::Job { job: "e".into() })).await;
         assert!(matches!(read, Ok(Response::Rows(Rows::Jobs(jobs))) if jobs.is_empty()));
+    });
+}
+
+#[test]
+fn a_job_for_a_key_that_waits_for_another_user_is_refused_and_of_a_list_it_alone() {
+    with_broker(|handle| async move {
+        assert_eq!(hows(&handle, vec![sync("a", "e")]).await, Ok(vec![How::Created]));
+        let bens = |id: &str, key: &str| JobRequest { user: "ben".into(), ..sync(id, key) };
+        let why = "a job of another user waits for the same key; ask again once it has begun, or use keys of your own";
+        assert_eq!(hows(&handle, vec![bens("b", "e")]).await, Err(Refusal::Conflict(why.into())));
+        let list = vec![bens("c", "f"), bens("d", "e"), bens("e", "g")];
+        let why = format!("{why}; all else that the list asks for is made");
+        assert_eq!(hows(&handle, list).await, Err(Refusal::Conflict(why)));
+        assert_eq!(hows(&handle, vec![bens("h", "f"), bens("i", "g")]).await, Ok(vec![How::Coalesced; 2]));
     });
 }
 

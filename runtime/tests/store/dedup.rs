@@ -115,6 +115,36 @@ fn an_idempotency_key_stands_for_the_job_that_took_the_payload() {
 }
 
 #[test]
+fn a_repeated_request_is_no_newer_payload() {
+    let mut bench = Bench::new();
+    bench.enqueue(sync("a", "1", 0));
+    assert_eq!(bench.enqueue(sync("b", "2", 1)), ("a".into(), How::Coalesced));
+    assert_eq!(bench.enqueue(sync("c", "3", 2)), ("a".into(), How::Coalesced));
+    assert_eq!(bench.enqueue(sync("b", "2", 3)), ("a".into(), How::Replayed));
+    assert_eq!(bench.row("a").payload.get(), "3");
+    let lease = bench.claim(claim(4)).remove(0);
+    assert_eq!(bench.enqueue(sync("b", "2", 5)), ("a".into(), How::Replayed), "nor does it follow the job that runs");
+    bench.settle(complete(&lease, 6));
+    assert_eq!(bench.enqueue(sync("b", "2", 7)), ("a".into(), How::Replayed), "nor is it a new job after that");
+    assert_eq!(bench.enqueue(sync("b", "2", 101)), ("b".into(), How::Created), "after its time it is");
+}
+
+#[test]
+fn a_job_that_waits_takes_nothing_of_another_user() {
+    let mut bench = Bench::new();
+    let bens =
+        |id: &str, now_ms| NewJob { user: "ben".into(), email: Some("b@example.org".into()), ..sync(id, "2", now_ms) };
+    bench.enqueue(sync("a", "1", 0));
+    assert!(matches!(bench.one(Command::Enqueue(bens("b", 1))), Answer::OthersEntity));
+    assert_eq!((bench.row("a").payload.get(), bench.row("a").updated_ms), ("1", 0));
+    let lease = bench.claim(claim(2)).remove(0);
+    assert_eq!(bench.enqueue(bens("b", 3)).1, How::Created, "while it runs, the other's may follow it");
+    assert!(matches!(bench.one(Command::Enqueue(sync("c", "3", 4))), Answer::OthersEntity));
+    bench.settle(complete(&lease, 5));
+    assert_eq!(ids(&bench.claim(claim(5))), ["b"]);
+}
+
+#[test]
 fn a_mail_is_sent_to_the_address_that_was_given_last() {
     let mut bench = Bench::new();
     bench.enqueue(NewJob { email: Some("old@example.org".into()), ..sync("a", "1", 0) });

@@ -114,7 +114,18 @@ fn new_job() -> impl Strategy<Value = NewJob> {
     (0..IDS, names, json(), key, idempotency, email).prop_map(
         |(number, (queue, user), payload, key, idempotency, email)| {
             let (queue, user) = (queue.to_owned(), user.to_owned());
-            NewJob { id: id(number), queue, user, payload, key, idempotency, email, ready_ms: 0, now_ms: 0 }
+            NewJob {
+                id: id(number),
+                queue,
+                user,
+                payload,
+                key,
+                idempotency,
+                email,
+                repeats_until_ms: 0,
+                ready_ms: 0,
+                now_ms: 0,
+            }
         },
     )
 }
@@ -126,6 +137,7 @@ impl Step {
             Self::Enqueue { mut job, delay_ms, remember_ms } => {
                 (job.now_ms, job.ready_ms) = (now_ms, now_ms + delay_ms);
                 job.idempotency.iter_mut().for_each(|it| it.until_ms = now_ms + remember_ms);
+                job.repeats_until_ms = now_ms + remember_ms;
                 Command::Enqueue(job)
             }
             Self::Claim { queue, is_batch, max, rate, lease_ms } => Command::Claim(Claim {

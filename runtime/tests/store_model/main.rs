@@ -145,6 +145,7 @@ fn the_model_is_given_something_to_do() {
         "Coalesced",
         "Replayed",
         "Conflict",
+        "OthersEntity",
         "Claimed",
         "Nothing",
         "Accepted",
@@ -165,6 +166,7 @@ fn kind(command: &Command, answer: &Answer) -> String {
     match (command, answer) {
         (_, Answer::Enqueued { how, .. }) => format!("{how:?}"),
         (_, Answer::IdempotencyConflict) => "Conflict".into(),
+        (_, Answer::OthersEntity) => "OthersEntity".into(),
         (_, Answer::Claimed(Some(_))) => "Claimed".into(),
         (_, Answer::Claimed(None)) => "Nothing".into(),
         (_, Answer::Settled { accepted: true }) => "Accepted".into(),

@@ -38,6 +38,8 @@ pub(crate) struct Model {
     pub(crate) jobs: Vec<Job>,
     /// By user and key: fingerprint, job, until when.
     pub(crate) keys: BTreeMap<(String, String), (String, String, u64)>,
+    /// By user and the id that a request brought along: the job that took its payload, until when it is known.
+    pub(crate) coalesced: BTreeMap<(String, String), (String, u64)>,
     pub(crate) paused: BTreeSet<String>,
     /// Per queue, the time of each claimed job, and the last window claimed with.
     pub(crate) claims: BTreeMap<String, (Vec<u64>, u64)>,
@@ -103,13 +105,24 @@ impl Model {
         {
             return if *fingerprint == given.fingerprint { replayed(job) } else { Answer::IdempotencyConflict };
         }
+        let own = (new.user.clone(), new.id.clone());
+        match self.coalesced.get(&own) {
+            Some((job, until_ms)) if new.idempotency.is_none() && new.key.is_some() && new.now_ms < *until_ms => {
+                return replayed(job);
+            }
+            _ => {}
+        }
         if self.find(&new.id).is_some() {
             return replayed(&new.id);
         }
+        let same_key = |job: &Job| new.key.is_some() && job.key == new.key && job.row.queue == new.queue;
+        let waits = |job: &Job| job.is_live && job.lease.is_none() && same_key(job);
+        let waiting = (0..self.jobs.len()).filter(|&at| waits(&self.jobs[at])).max_by_key(|&at| self.jobs[at].order);
+        if waiting.is_some_and(|at| self.jobs[at].row.user_id != new.user) {
+            return Answer::OthersEntity;
+        }
         let version = self.next_version();
-        let same_key = |job: &&mut Job| new.key.is_some() && job.key == new.key && job.row.queue == new.queue;
-        let mut waiting = self.jobs.iter_mut().filter(|job| job.is_live && job.lease.is_none());
-        let (id, how) = match waiting.by_ref().filter(same_key).max_by_key(|job| job.order) {
+        let (id, how) = match waiting.map(|at| &mut self.jobs[at]) {
             Some(job) => {
                 job.version = version;
                 job.row.payload = new.payload.clone();
@@ -125,6 +138,8 @@ impl Model {
         if let Some(given) = &new.idempotency {
             let memory = (given.fingerprint.clone(), id.clone(), given.until_ms);
             self.keys.insert((new.user.clone(), given.key.clone()), memory);
+        } else if how == How::Coalesced {
+            self.coalesced.insert(own, (id.clone(), new.repeats_until_ms));
         }
         Answer::Enqueued { job: id, how }
     }

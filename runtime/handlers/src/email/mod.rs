@@ -115,7 +115,11 @@ impl Mailer {
             _ if mails.is_empty() => Ok(()),
             Target::Server(server) => server.send(&mails, report).await,
             Target::Folder(dir) => {
-                mails.iter().for_each(|mail| report.job(mail.id, keep(dir, mail)));
+                for mail in &mails {
+                    report.job(mail.id, keep(dir, mail));
+                    // Each waits for the disk: here the timeout can end the rest.
+                    tokio::task::yield_now().await;
+                }
                 Ok(())
             }
         }

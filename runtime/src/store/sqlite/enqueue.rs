@@ -9,7 +9,7 @@ use crate::store::{Answer, How, NewJob};
 
 /// The newest live job of a queue and key.
 pub(super) const NEWEST: &str = "
-    SELECT seq, lease_until_ms IS NOT NULL FROM live
+    SELECT seq, lease_until_ms IS NOT NULL, (SELECT user_id FROM job_status WHERE job_status.rowid = seq) FROM live
     WHERE queue = ?1 AND key = ?2
     ORDER BY seq DESC LIMIT 1";
 
@@ -17,6 +17,7 @@ pub(super) const NEWEST: &str = "
 struct Newest {
     seq: u64,
     is_leased: bool,
+    user: String,
 }
 
 /// Makes `job`, or says what became of it instead.
@@ -30,6 +31,9 @@ pub(super) fn enqueue(transaction: &mut Transaction<'_, '_>, job: &NewJob) -> Re
             if transaction.connection.any("SELECT 1 FROM job_status WHERE id = ?1", [&job.id])? {
                 return Ok(replayed(job));
             }
+            if newest.user != job.user {
+                return Ok(Answer::OthersEntity);
+            }
             (coalesce(transaction, job, newest)?, How::Coalesced)
         }
         // A job of the same key is being processed: this one follows it.
@@ -38,7 +42,7 @@ pub(super) fn enqueue(transaction: &mut Transaction<'_, '_>, job: &NewJob) -> Re
             false => return Ok(replayed(job)),
         },
     };
-    remember(transaction, job, &id)?;
+    remember(transaction, job, &id, how)?;
     Ok(Answer::Enqueued { job: id, how })
 }
 
@@ -47,33 +51,47 @@ fn replayed(job: &NewJob) -> Answer {
     Answer::Enqueued { job: job.id.clone(), how: How::Replayed }
 }
 
-/// The answer to a request whose idempotency key was used before and is still remembered.
+/// The answer to a request that was there before and is still remembered, by its idempotency key or the id it came with.
 fn recall(transaction: &Transaction<'_, '_>, job: &NewJob) -> Result<Option<Answer>> {
-    let Some(given) = &job.idempotency else { return Ok(None) };
+    let (key, fingerprint) = match (&job.idempotency, &job.key) {
+        (Some(given), _) => (given.key.clone(), given.fingerprint.as_str()),
+        (None, Some(_)) => (own_key(job), ""),
+        (None, None) => return Ok(None),
+    };
     let sql = "SELECT fingerprint, job FROM idempotency WHERE user_id = ?1 AND key = ?2 AND ?3 < until_ms";
-    let params = params![job.user, given.key, Nat(job.now_ms)];
+    let params = params![job.user, key, Nat(job.now_ms)];
     let used = transaction.connection.one(sql, params, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(used.map(|(fingerprint, job): (String, String)| match fingerprint == given.fingerprint {
+    Ok(used.map(|(used_for, job): (String, String)| match used_for == fingerprint {
         true => Answer::Enqueued { job, how: How::Replayed },
         false => Answer::IdempotencyConflict,
     }))
 }
 
-fn remember(transaction: &Transaction<'_, '_>, job: &NewJob, id: &str) -> Result<()> {
-    let Some(given) = &job.idempotency else { return Ok(()) };
+/// Remembers which job a request made or gave its payload to: by its idempotency key; or, where nothing else would tell
+/// its repetition from a newer payload, by the id it came with.
+fn remember(transaction: &Transaction<'_, '_>, job: &NewJob, id: &str, how: How) -> Result<()> {
+    let (key, fingerprint, until_ms) = match &job.idempotency {
+        Some(given) => (given.key.clone(), given.fingerprint.as_str(), given.until_ms),
+        None if how == How::Coalesced => (own_key(job), "", job.repeats_until_ms),
+        None => return Ok(()),
+    };
     // The same key may be there from before, past its time and not yet forgotten.
     let sql =
         "INSERT OR REPLACE INTO idempotency (user_id, key, fingerprint, job, until_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let params = params![job.user, given.key, given.fingerprint, id, Nat(given.until_ms)];
-    transaction.connection.run(sql, params)?;
+    transaction.connection.run(sql, params![job.user, key, fingerprint, id, Nat(until_ms)])?;
     Ok(())
+}
+
+/// What stands for a request itself among the idempotency keys; no client's key begins with a space.
+fn own_key(job: &NewJob) -> String {
+    format!(" {}", job.id)
 }
 
 fn newest_of_key(transaction: &Transaction<'_, '_>, job: &NewJob) -> Result<Option<Newest>> {
     let Some(key) = &job.key else { return Ok(None) };
     transaction.connection.one(NEWEST, params![job.queue, key], |row| {
         let Nat(seq) = row.get(0)?;
-        Ok(Newest { seq, is_leased: row.get(1)? })
+        Ok(Newest { seq, is_leased: row.get(1)?, user: row.get(2)? })
     })
 }
 
