@@ -28,6 +28,7 @@ pub(super) fn result(target: &str) -> Verification {
         late_ms: 300,
         lag_p999_ms: 4,
         wall_ms: 12_000,
+        virtual_ms: None,
     }
 }
 

@@ -122,8 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<End, Failure> {
     let known = known_of(arguments, &target)?;
     let options = options(arguments)?;
     ready(&target, arguments.install)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::harness(format!("start: {error}")))?;
+    let runtime = kew_verify::runtime(&target).map_err(|error| Failure::harness(format!("start: {error}")))?;
     if arguments.smoke {
         return Ok(runtime.block_on(smoke::run(&target)));
     }
@@ -201,7 +200,7 @@ fn options(arguments: &Arguments) -> Result<Options, Failure> {
     }
     let scenarios: Vec<_> = arguments.scenario.iter().map(|name| scenario_of(name)).collect::<Result<_, _>>()?;
     let scenarios = (!scenarios.is_empty()).then_some(scenarios);
-    Ok(Options { only: arguments.clauses.clone(), repeats: arguments.repeats, scenarios })
+    Ok(Options { only: arguments.clauses.clone(), repeats: arguments.repeats, scenarios, ..Options::default() })
 }
 
 fn scenario_of(name: &str) -> Result<scenario::Scenario, Failure> {

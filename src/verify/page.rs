@@ -30,14 +30,23 @@ pub(super) fn page(verified: &Verified, known: &Known, against: &Against, again:
 
 fn head(result: &Verification) -> String {
     format!(
-        "{} · real time · {} scenarios played, {} left out · lag p99.9 {} ms, late from {} ms on · {:.0} s\n",
+        "{} · {} · {} scenarios played, {} left out · lag p99.9 {} ms, late from {} ms on · {:.0} s\n",
         result.system,
+        time(result),
         result.played.len(),
         result.skipped.len(),
         result.lag_p999_ms,
         result.late_ms,
         result.wall_ms as f64 / 1_000.0,
     )
+}
+
+/// The kind of time that it was played in.
+fn time(result: &Verification) -> String {
+    match result.virtual_ms {
+        None => "real time".into(),
+        Some(ms) => format!("{:.0} s of virtual time", ms as f64 / 1_000.0),
+    }
 }
 
 /// The result in the form of a verdict: what is not offered was not exercised.

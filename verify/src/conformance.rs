@@ -17,7 +17,11 @@ use crate::{Options, Verified};
 /// kew_verify::conformance!(MyQueue::new);
 /// ```
 ///
-/// The argument is called to make the queue. A second one, [`Options`], says what to play.
+/// The argument is called to make the queue. A second one, [`Options`], says what to play, and whether in virtual time:
+///
+/// ```text
+/// kew_verify::conformance!(MyQueue::new, kew_verify::Options { virtual_time: true, ..Default::default() });
+/// ```
 ///
 /// Clauses that the queue is known to break are told last, as the text of a `known-failing.toml` (docs/adapters.md), each
 /// with its reason:
@@ -121,7 +125,11 @@ pub struct Conformance {
 impl Conformance {
     /// Plays the scenarios, on threads of its own.
     pub fn play<Q: Queue>(make: impl Fn() -> Q + Send + Sync + 'static, options: &Options) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let mut builder = match options.virtual_time {
+            true => tokio::runtime::Builder::new_current_thread(),
+            false => tokio::runtime::Builder::new_multi_thread(),
+        };
+        let runtime = builder.enable_all().start_paused(options.virtual_time).build();
         let runtime = runtime.expect("the system has threads for it");
         let verified = runtime.block_on(crate::verify_local(make, options, &|_| {}));
         runtime.shutdown_background(); // Handlers that hang are still there.

@@ -2,18 +2,19 @@
 //! their queue belongs to.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use crate::clock::Clock;
 use crate::fit::Reach;
 use crate::link::{Error, Link, Local};
 use crate::protocol::{About, Ask, Event, Hello, Role, VERSION};
 use crate::proxy::{Proxy, Weather};
-use crate::target::{Target, Workers};
+use crate::run::Options;
+use crate::target::{self, Target, Workers};
 
 /// What is verified, and how its adapters are started.
 #[derive(Clone)]
@@ -31,10 +32,29 @@ impl System {
             Self::Target(target) => Reach {
                 workers: target.workers == Workers::Processes,
                 network: target.workers == Workers::Processes && target.server.is_some(),
-                server: about.capabilities.server.is_there(),
+                server: about.capabilities.server.is_there() && target.clock == target::Clock::Machine,
             },
             Self::Local(_) => Reach { workers: false, network: false, server: about.capabilities.server.is_there() },
         }
+    }
+
+    /// Whether its clock is moved by the harness.
+    pub(crate) fn is_moved(&self) -> bool {
+        matches!(self, Self::Target(target) if target.clock == target::Clock::Virtual)
+    }
+
+    /// The clock that it goes by.
+    pub(crate) fn clock(&self, options: &Options) -> Clock {
+        match self {
+            Self::Target(target) if target.clock == target::Clock::Machine => Clock::machine(),
+            Self::Local(_) if options.virtual_time => Clock::fixed(),
+            _ => Clock::own(),
+        }
+    }
+
+    /// Whether its adapter is told what time it is, since it cannot look at the machine's clock.
+    fn is_told_the_time(&self) -> bool {
+        self.is_moved() || matches!(self, Self::Local(_))
     }
 
     fn workers_apart(&self) -> bool {
@@ -83,7 +103,12 @@ struct Running {
 
 impl Fleet {
     /// Starts a client and so many workers, behind proxies if asked for.
-    pub(crate) async fn start(system: &System, workers: usize, proxied: bool) -> Result<(Self, About), Error> {
+    pub(crate) async fn start(
+        system: &System,
+        clock: &Clock,
+        workers: usize,
+        proxied: bool,
+    ) -> Result<(Self, About), Error> {
         let dir = tempfile::Builder::new().prefix("kew-").tempdir().map_err(|error| fault("harness", &error))?;
         let address = address_of(system);
         let routes = Arc::new(Mutex::new(Routes::default()));
@@ -91,7 +116,15 @@ impl Fleet {
         let events = hear(&routes, 0, 1);
         let client = Arc::new(launch(system, if apart { "client" } else { "processor-1" }, events)?);
         let role = if apart { Role::Client } else { Role::Both };
-        let about = greet(&client, role, "client", address.clone(), dir.path()).await?;
+        let hello = Hello {
+            protocol: VERSION,
+            role,
+            name: "client".into(),
+            server: address.clone(),
+            dir: dir.path().display().to_string(),
+            clock_ms: system.is_told_the_time().then(|| clock.both().1),
+        };
+        let about = client.ask_for("hello", Ask::Hello(hello)).await?;
         let mut fleet = Self { system: system.clone(), client, workers: Vec::new(), routes, dir };
         if apart {
             for worker in 0..workers {
@@ -214,7 +247,15 @@ impl Fleet {
         let name = format!("processor-{}", worker + 1);
         let link = launch(&self.system, &name, hear(&self.routes, worker, starts))?;
         let server = proxy.map(Proxy::address).or_else(|| address_of(&self.system));
-        greet(&link, Role::Worker, &format!("{name}-{starts}"), server, self.dir.path()).await?;
+        let hello = Hello {
+            protocol: VERSION,
+            role: Role::Worker,
+            name: format!("{name}-{starts}"),
+            server,
+            dir: self.dir.path().display().to_string(),
+            clock_ms: None,
+        };
+        link.ask_for::<About>("hello", Ask::Hello(hello)).await?;
         Ok(Arc::new(link))
     }
 }
@@ -250,12 +291,6 @@ fn command(target: &Target) -> Result<Command, Error> {
     let mut command = if inside.is_file() { Command::new(inside) } else { Command::new(program) };
     command.args(words).current_dir(&target.folder).envs(&target.env);
     Ok(command)
-}
-
-async fn greet(link: &Link, role: Role, name: &str, server: Option<String>, dir: &Path) -> Result<About, Error> {
-    let dir = dir.display().to_string();
-    let hello = Hello { protocol: VERSION, role, name: name.into(), server, dir };
-    link.ask_for("hello", Ask::Hello(hello)).await
 }
 
 /// Where the events of a worker go.

@@ -61,17 +61,18 @@ impl Honesty {
     }
 }
 
-/// Verifies the honest queue, and one for each lie beside it. `heard` is called for each lie when it is over. Call it on a
-/// tokio runtime with several threads.
+/// Verifies the honest queue, and one for each lie beside it, in real time. `heard` is called for each lie when it is over.
+/// Call it on a tokio runtime with several threads.
 pub async fn check(heard: &(dyn Fn(&Told) + Sync)) -> Result<Honesty, Error> {
     let options = Options { repeats: 0, ..Options::default() };
     let honest = verify_local(Memory::new, &options, &|_| {});
-    let (honest, lies) = tokio::try_join!(honest, tell(Lie::ALL, heard))?;
+    let (honest, lies) = tokio::try_join!(honest, tell(Lie::ALL, false, heard))?;
     Ok(Honesty { honest: honest.result, lies })
 }
 
-/// Tells each of `lies`, and answers with what became of them, in their order.
-pub async fn tell(lies: &[Lie], heard: &(dyn Fn(&Told) + Sync)) -> Result<Vec<Told>, Error> {
+/// Tells each of `lies`, and answers with what became of them, in their order. In virtual time call it on a tokio runtime
+/// whose clock is paused.
+pub async fn tell(lies: &[Lie], virtual_time: bool, heard: &(dyn Fn(&Told) + Sync)) -> Result<Vec<Told>, Error> {
     let permits = Arc::new(Semaphore::new(LIES_AT_ONCE));
     let mut telling = JoinSet::new();
     let mut order: Vec<_> = lies.iter().copied().enumerate().collect();
@@ -80,7 +81,7 @@ pub async fn tell(lies: &[Lie], heard: &(dyn Fn(&Told) + Sync)) -> Result<Vec<To
         let permits = Arc::clone(&permits);
         telling.spawn(async move {
             let _permit = permits.acquire_owned().await.expect("it is never closed");
-            (place, one(lie).await)
+            (place, one(lie, virtual_time).await)
         });
     }
     let mut told = Vec::new();
@@ -95,9 +96,9 @@ pub async fn tell(lies: &[Lie], heard: &(dyn Fn(&Told) + Sync)) -> Result<Vec<To
 }
 
 /// Tells one lie where it can be seen: in the scenarios of the clauses that it breaks.
-async fn one(lie: Lie) -> Result<Told, Error> {
+async fn one(lie: Lie, virtual_time: bool) -> Result<Told, Error> {
     let only = lie.breaks().iter().map(|clause| (*clause).to_owned()).collect();
-    let options = Options { only, repeats: 0, ..Options::default() };
+    let options = Options { only, repeats: 0, virtual_time, ..Options::default() };
     let result = verify_local(move || Memory::lying(lie), &options, &|_| {}).await?.result;
     let broken = result.clauses.iter().filter(|it| it.cell == Cell::Broken);
     let named = broken.clone().map(|it| it.clause.clone()).collect();

@@ -2,8 +2,8 @@
 //!
 //! A system is spoken for by an adapter (docs/adapters.md). In reading order: [`protocol`] and [`capability`] are what is
 //! said, [`target`] is how an adapter is started, `link` and `fleet` are the processes, `fit` makes a scenario fit for
-//! real time, `play` plays it, `infer` works out what the queue must have done, `judge` hands that to the checkers, and
-//! `run` does it for the whole library. Nothing here knows Kew's own runtime.
+//! real time, `play` plays it (in virtual time `mover` moves the `clock`), `infer` works out what the queue must have done,
+//! `judge` hands that to the checkers, and `run` does it for the whole library. Nothing here knows Kew's own runtime.
 
 pub mod capability;
 pub mod conformance;
@@ -19,6 +19,7 @@ mod stalls;
 pub mod target;
 
 mod bound;
+mod clock;
 mod doubt;
 mod fit;
 mod fleet;
@@ -26,6 +27,7 @@ mod infer;
 mod judge;
 mod lag;
 mod link;
+mod mover;
 mod play;
 mod probe;
 mod proxy;
@@ -44,19 +46,33 @@ use fleet::System;
 use local::Queue;
 use target::Target;
 
-/// Verifies the system that `target` speaks for. Call it on a tokio runtime with several threads.
+/// The tokio runtime on which to verify `target`: one with several threads in real time; in virtual time one with a single
+/// thread, whose clock can be moved.
+///
+/// # Errors
+/// If the operating system refuses.
+pub fn runtime(target: &Target) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = match target.clock {
+        target::Clock::Machine => tokio::runtime::Builder::new_multi_thread(),
+        target::Clock::Virtual => tokio::runtime::Builder::new_current_thread(),
+    };
+    builder.enable_all().build()
+}
+
+/// Verifies the system that `target` speaks for. Call it on its [`runtime`].
 pub async fn verify(target: &Target, options: &Options, tell: &(dyn Fn(Progress) + Sync)) -> Result<Verified, Error> {
     run::verify(&target.name, &System::Target(Arc::new(target.clone())), options, tell).await
 }
 
 /// Tries the adapter of `target` alone: each thing that docs/adapters.md asks of it, once. `tell` is called for each step
-/// when it is over. Call it on a tokio runtime with several threads.
+/// when it is over. Call it on the target's [`runtime`].
 pub async fn smoke(target: &Target, tell: &(dyn Fn(&smoke::Step) + Sync)) -> Vec<smoke::Step> {
     smoke::smoke(&System::Target(Arc::new(target.clone())), tell).await
 }
 
 /// Verifies a queue in this process. `make` is called where one begins to be used. Call it on a tokio runtime with several
-/// threads, or use [`conformance!`] in a test.
+/// threads; or, if the queue goes by tokio's clock alone, on one whose clock is paused, where seconds pass in no time. Or use
+/// [`conformance!`] in a test.
 pub async fn verify_local<Q: Queue>(
     make: impl Fn() -> Q + Send + Sync + 'static,
     options: &Options,

@@ -165,6 +165,18 @@ impl Link {
         over.map(|over| self.fault(over))
     }
 
+    /// Whether something that it was asked is not answered yet.
+    pub(crate) fn is_asked(&self) -> bool {
+        !self.waiting.lock().expect("nobody panics with it").answers.is_empty()
+    }
+
+    /// Nothing more is expected of it: all that it has not answered ends as its fault, which is `what`.
+    pub(crate) fn give_up(&self, what: &str) {
+        let mut waiting = self.waiting.lock().expect("nobody panics with it");
+        waiting.over.get_or_insert_with(|| what.to_owned());
+        waiting.answers.clear();
+    }
+
     /// Kills the process, as a power cut would.
     pub(crate) fn kill(&self) {
         self.waiting.lock().expect("nobody panics with it").expected = true;

@@ -36,6 +36,12 @@ pub trait Queue: Send + Sync + 'static {
     /// Its name, version and capabilities.
     fn about(&self) -> About;
 
+    /// The wall clock, as the play has it, stands at `now_ms` (milliseconds since the Unix epoch) and goes on as tokio's clock
+    /// does. A queue that tells times, or has a schedule, goes by it in virtual time.
+    fn set_clock(&self, now_ms: u64) {
+        let _ = now_ms;
+    }
+
     /// Creates a queue and calls `handler` for its jobs from now on. Answers with what of the policy is in force otherwise
     /// than asked for: `Applied::default()` for nothing.
     fn configure(&self, setup: Setup, handler: Handler) -> impl Future<Output = Result<Applied, String>> + Send;

@@ -81,6 +81,11 @@ pub enum Ask {
     KillServer,
     /// Start it again, on what it had written.
     StartServer,
+    /// Move the clock, and answer once all that falls due has begun. For targets in virtual time.
+    Advance {
+        /// To this time, in milliseconds since the Unix epoch.
+        to_ms: u64,
+    },
     /// Clean up and exit.
     Bye,
 }
@@ -110,6 +115,9 @@ pub struct Hello {
     pub server: Option<String>,
     /// A directory that all processes of the run share.
     pub dir: String,
+    /// In virtual time: when the clock stands until it is moved, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_ms: Option<u64>,
 }
 
 /// What a process is for.

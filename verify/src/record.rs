@@ -1,44 +1,33 @@
 //! Writes down what is seen while a scenario is played, in order, on the harness's own clock.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use kew_spec::history::{Event, What};
 use tokio::time::Instant;
 
+use crate::clock::Clock;
+
 /// The observations of one play. Clones write to the same one.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
+    clock: Clock,
     began: Instant,
     /// The wall clock when it began.
     epoch_ms: u64,
     seen: Arc<Mutex<Vec<Event>>>,
 }
 
-/// How often both clocks are read, so that one reading is not interrupted in between.
-const READINGS: u32 = 20;
-
-/// The harness's own clock and the wall clock, and how long reading them took.
-fn both_clocks() -> (Duration, Instant, Duration) {
-    let before = Instant::now();
-    #[expect(clippy::disallowed_methods, reason = "adapters go on in real time alone")]
-    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("the wall clock is past 1970");
-    (before.elapsed(), before, epoch)
-}
-
 impl Recorder {
-    pub(crate) fn new() -> Self {
-        let (began, epoch) = (0..READINGS)
-            .map(|_| both_clocks())
-            .min_by_key(|(spent, ..)| *spent)
-            .map(|(_, began, epoch)| (began, epoch))
-            .expect("there is a reading");
-        Self { began, epoch_ms: epoch.as_millis() as u64, seen: Arc::default() }
+    /// Of a play that begins now.
+    pub(crate) fn new(clock: &Clock) -> Self {
+        let (began, epoch_ms) = clock.both();
+        Self { clock: clock.clone(), began, epoch_ms, seen: Arc::default() }
     }
 
     /// Milliseconds since the play began.
     pub(crate) fn now_ms(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
+        self.clock.since(self.began).as_millis() as u64
     }
 
     /// The moment `ms` after the play began.

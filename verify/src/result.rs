@@ -101,8 +101,11 @@ pub struct Verification {
     pub late_ms: u64,
     /// What 999 of 1,000 sleepers on this machine were not later than, in milliseconds.
     pub lag_p999_ms: u64,
-    /// How long it took, in milliseconds.
+    /// How long it took in real time, in milliseconds.
     pub wall_ms: u64,
+    /// How much time passed for the system, if that was virtual, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtual_ms: Option<u64>,
 }
 
 impl Verification {

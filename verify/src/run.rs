@@ -13,12 +13,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::capability::Is;
+use crate::clock::Clock;
 use crate::doubt::{broken_by, broken_calmly, excuse, excuse_missed, is_broken, put_down_to_the_machine};
 use crate::fit::{Fitted, fit};
 use crate::fleet::{Fleet, System};
 use crate::judge::{Judged, judge};
 use crate::lag::Lag;
 use crate::link::Error;
+use crate::mover::Mover;
 use crate::play::{Played, play};
 use crate::probe::Probe;
 use crate::protocol::About;
@@ -50,11 +52,14 @@ pub struct Options {
     pub repeats: u32,
     /// Scenarios in place of the library.
     pub scenarios: Option<Vec<Scenario>>,
+    /// For [`conformance!`](crate::conformance!): the queue goes by tokio's clock alone, so it is played in virtual time,
+    /// where seconds pass in no time and no machine is too slow.
+    pub virtual_time: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { only: Vec::new(), repeats: 5, scenarios: None }
+        Self { only: Vec::new(), repeats: 5, scenarios: None, virtual_time: false }
     }
 }
 
@@ -107,16 +112,18 @@ pub(crate) async fn verify(
     options: &Options,
     tell: &(dyn Fn(Progress) + Sync),
 ) -> Result<Verified, Error> {
-    let began = Instant::now();
+    let (began, clock) = (real_now(), system.clock(options));
+    let virtually = Instant::now();
     let stalls = Stalls::default();
     let lag = Lag::begin(stalls.clone());
-    let (fleet, about) = Fleet::start(system, WORKERS, false).await?;
+    let (fleet, about) = Fleet::start(system, &clock, WORKERS, false).await?;
     let (fleet, about) = (Arc::new(fleet), Arc::new(about));
+    let mover = system.is_moved().then(|| Mover::begin(&fleet, &clock));
     let (parts, skipped) = parts(system, &about, options);
     tell(Progress::Begun { system: about.title(), plays: parts.len() });
     let probe = Probe::begin(Arc::clone(&fleet), &about, stalls.clone()).await?;
     let (system, hall_about, turn) = (system.clone(), Arc::clone(&about), Mutex::new(0));
-    let stage = Hall { system, about: hall_about, fleet: Some(fleet), turn, stalls };
+    let stage = Hall { system, about: hall_about, fleet: Some(fleet), turn, clock, stalls };
     let stage = Arc::new(stage);
     let played = all(&stage, &parts, tell).await?;
     let late_ms = probe.late_ms(&about, &lag);
@@ -136,6 +143,10 @@ pub(crate) async fn verify(
     let stalled = |part: &Part| plays.get(&part.name).is_some_and(|play| play.stalled);
     excuse_missed(&mut clauses, |clause| parts.iter().any(|part| exercises(part, clause) && stalled(part)));
     probe.end();
+    let virtual_ms = mover.is_some().then(|| virtually.elapsed().as_millis() as u64);
+    if let Some(mover) = mover {
+        mover.end().await;
+    }
     Hall::end(stage).await;
     let result = Verification {
         kew_verification: VERSION,
@@ -149,8 +160,15 @@ pub(crate) async fn verify(
         late_ms,
         lag_p999_ms: lag.p999_ms(),
         wall_ms: began.elapsed().as_millis() as u64,
+        virtual_ms,
     };
     Ok(Verified { result, plays })
+}
+
+/// The machine's own clock, which nothing pauses.
+fn real_now() -> std::time::Instant {
+    #[expect(clippy::disallowed_methods, reason = "how long somebody had to wait")]
+    std::time::Instant::now()
 }
 
 /// Where plays go on: the shared processes, or some of their own.
@@ -159,6 +177,7 @@ struct Hall {
     about: Arc<About>,
     fleet: Option<Arc<Fleet>>,
     turn: Mutex<u32>,
+    clock: Clock,
     stalls: Stalls,
 }
 
@@ -173,13 +192,13 @@ impl Hall {
         let about = Arc::clone(&self.about);
         if !fitted.strikes {
             let fleet = self.fleet.clone().expect("it is there until the end");
-            return play(fleet, about, fitted.clone(), prefix, &self.stalls).await;
+            return play(fleet, about, fitted.clone(), prefix, &self.clock, &self.stalls).await;
         }
         let workers = (fitted.scenario.processors as usize).clamp(1, WORKERS);
         let proxied = fitted.scenario.faults.iter().any(|fault| matches!(fault.kind.family(), "partition" | "delay"));
-        let (fleet, _) = Fleet::start(&self.system, workers, proxied).await?;
+        let (fleet, _) = Fleet::start(&self.system, &self.clock, workers, proxied).await?;
         let fleet = Arc::new(fleet);
-        let played = play(Arc::clone(&fleet), about, fitted.clone(), prefix, &self.stalls).await;
+        let played = play(Arc::clone(&fleet), about, fitted.clone(), prefix, &self.clock, &self.stalls).await;
         end(fleet).await;
         played
     }

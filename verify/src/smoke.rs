@@ -2,6 +2,7 @@
 //! the protocol is the adapter's, what is seen against its own declaration may be either's.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kew_spec::lifecycle::Status;
@@ -12,9 +13,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::capability::{Capabilities, Is};
 use crate::fleet::{Fleet, Heard, System};
 use crate::link::Error;
+use crate::mover::Mover;
 use crate::protocol::{
     About, Answer, Ask, Configured, Dead, Delivered, Ending, Enqueued, Event, Job, JobResult, Standing, Which,
 };
+use crate::run::Options;
 
 /// How long one step may wait: no step has much to do.
 const WAIT: Duration = Duration::from_secs(10);
@@ -79,7 +82,8 @@ pub(crate) async fn smoke(system: &System, tell: &(dyn Fn(&Step) + Sync)) -> Vec
         tell(&step);
         steps.push(step);
     };
-    let (fleet, about) = match Fleet::start(system, 1, false).await {
+    let clock = system.clock(&Options::default());
+    let (fleet, about) = match Fleet::start(system, &clock, 1, false).await {
         Ok(started) => started,
         Err(error) => {
             note("starts and answers hello", Came::Adapter(error.to_string()));
@@ -91,12 +95,17 @@ pub(crate) async fn smoke(system: &System, tell: &(dyn Fn(&Step) + Sync)) -> Vec
     let queue = format!("k{}smoke", std::process::id() % 100_000);
     let (sender, heard) = unbounded_channel();
     fleet.route(&queue, sender);
+    let fleet = Arc::new(fleet);
+    let mover = system.is_moved().then(|| Mover::begin(&fleet, &clock));
     let mut trial = Trial { fleet, about, queue, heard };
     trial.run(&mut note).await;
+    if let Some(mover) = mover {
+        mover.end().await;
+    }
     let wrong = trial.fleet.wrong();
     let lines = wrong.map_or(Came::Right(String::new()), |error| Came::Adapter(error.to_string()));
     note("says nothing that is not of the protocol", lines);
-    let bye = trial.fleet.end().await;
+    let bye = Arc::into_inner(trial.fleet).expect("nobody else has it any more").end().await;
     note("answers bye and exits", bye.map_or_else(|error| Over::from(error).0, |()| Came::Right(String::new())));
     steps
 }
@@ -127,7 +136,7 @@ fn declared(can: &Capabilities) -> Came {
 
 /// A fleet under trial.
 struct Trial {
-    fleet: Fleet,
+    fleet: Arc<Fleet>,
     about: About,
     queue: String,
     heard: UnboundedReceiver<Heard>,

@@ -35,6 +35,9 @@ pub struct Target {
     pub site: Option<String>,
     /// Whether workers are processes of their own.
     pub workers: Workers,
+    /// The clock that it goes by.
+    #[serde(default)]
+    pub clock: Clock,
     /// The backing server's address.
     #[serde(default)]
     pub server: Option<String>,
@@ -62,6 +65,17 @@ pub enum Workers {
     Processes,
     /// All in the process that enqueues.
     Inside,
+}
+
+/// The clock that a target goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// That of the machine: it is played in real time.
+    #[default]
+    Machine,
+    /// One that stands still until the adapter moves it: it is played in virtual time.
+    Virtual,
 }
 
 /// Whether a target can be run here and now.
@@ -95,6 +109,10 @@ impl Target {
         target.name = target.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if target.command.is_empty() {
             return Err(fault("use", "`command` is empty: state how the adapter is started".into()));
+        }
+        if target.clock == Clock::Virtual && target.workers != Workers::Inside {
+            let why = "a clock that is moved needs `workers = \"inside\"`: it cannot stand still in several processes";
+            return Err(fault("use", why.into()));
         }
         Ok(target)
     }

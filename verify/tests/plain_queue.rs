@@ -9,7 +9,7 @@ use kew_verify::local::{Handler, Queue, Setup};
 use kew_verify::protocol::{About, Applied, Delivered, Ending, Enqueued, Job};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-kew_verify::conformance!(Plain::default);
+kew_verify::conformance!(Plain::default, kew_verify::Options { virtual_time: true, ..kew_verify::Options::default() });
 
 #[derive(Default)]
 struct Plain {

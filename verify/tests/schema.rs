@@ -82,6 +82,7 @@ fn every_request_is_valid() {
             name: "client".into(),
             server: None,
             dir: "/tmp/x".into(),
+            clock_ms: Some(1_795_600_000_000),
         }),
         Ask::Enqueue(Job {
             queue: queue(),
@@ -99,6 +100,7 @@ fn every_request_is_valid() {
         Ask::Resume { queue: queue() },
         Ask::KillServer,
         Ask::StartServer,
+        Ask::Advance { to_ms: 1_795_600_000_010 },
         Ask::Bye,
     ]);
     let requests = asks.into_iter().map(|ask| Request { id: Some(7), ask });

@@ -54,7 +54,10 @@ fn caught(mut answering: Answering) -> Answering {
 
 fn answer<Q: Queue>(queue: Arc<Q>, ask: Ask, calls: &Arc<Calls>, said: &UnboundedSender<Said>) -> Answering {
     match ask {
-        Ask::Hello(_) => Box::pin(async move { done(Ok(queue.about())) }),
+        Ask::Hello(hello) => Box::pin(async move {
+            hello.clock_ms.iter().for_each(|now_ms| queue.set_clock(*now_ms));
+            done(Ok(queue.about()))
+        }),
         Ask::Configure { queue: name, policy, slots, beside } => {
             let handler = Handler::new(name.clone(), Arc::clone(calls), said.clone());
             let setup = Setup { queue: name, policy: *policy, slots, beside };
@@ -70,7 +73,9 @@ fn answer<Q: Queue>(queue: Arc<Q>, ask: Ask, calls: &Arc<Calls>, said: &Unbounde
         Ask::Cancel(which) => Box::pin(async move { done(queue.cancel(which).await) }),
         Ask::Pause { queue: name } => Box::pin(async move { done(queue.pause(name).await) }),
         Ask::Resume { queue: name } => Box::pin(async move { done(queue.resume(name).await) }),
-        Ask::KillServer | Ask::StartServer => Box::pin(async { Answer::Refused("it lives in this process".into()) }),
+        Ask::KillServer | Ask::StartServer | Ask::Advance { .. } => {
+            Box::pin(async { Answer::Refused("it lives in this process".into()) })
+        }
         Ask::Bye | Ask::Outcome { .. } => Box::pin(async { Answer::Ok(json!({})) }),
     }
 }

@@ -1,20 +1,19 @@
 //! The queue's clock: milliseconds since the Unix epoch that never go back.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
+#[derive(Clone, Copy)]
 pub(super) struct Clock {
     began: Instant,
     epoch_ms: u64,
 }
 
 impl Clock {
-    /// A clock that is set by the system's and then goes by itself.
-    pub(super) fn new() -> Self {
-        #[allow(clippy::disallowed_methods, reason = "this queue runs in real time alone")]
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("the wall clock is past 1970");
-        Self { began: Instant::now(), epoch_ms: epoch.as_millis() as u64 }
+    /// A clock that stands at `epoch_ms` now and goes on as tokio's does.
+    pub(super) fn set(epoch_ms: u64) -> Self {
+        Self { began: Instant::now(), epoch_ms }
     }
 
     pub(super) fn now_ms(&self) -> u64 {

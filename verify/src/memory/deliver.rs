@@ -29,8 +29,8 @@ struct Given {
 }
 
 impl Group {
-    pub(super) fn new(lie: Option<Lie>) -> Self {
-        Self { room: Mutex::new(Room::new(lie)), clock: Clock::new(), changed: Notify::new() }
+    pub(super) fn new(lie: Option<Lie>, clock: Clock) -> Self {
+        Self { room: Mutex::new(Room::new(lie)), clock, changed: Notify::new() }
     }
 
     /// Changes the room, or reads it.

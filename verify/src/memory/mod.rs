@@ -16,7 +16,7 @@ mod room;
 mod settle;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::task::AbortHandle;
 
@@ -25,12 +25,13 @@ pub use lies::Lie;
 use crate::capability::{Capabilities, Feature};
 use crate::local::{Handler, Queue, Setup};
 use crate::protocol::{About, Applied, DeadJob, Enqueued, Job, Standing, Which};
+use clock::Clock;
 use deliver::Group;
 
 /// The queue, honest or with one lie.
-#[derive(Default)]
 pub struct Memory {
     lie: Option<Lie>,
+    clock: OnceLock<Clock>,
     open: Mutex<Open>,
 }
 
@@ -44,12 +45,16 @@ struct Open {
 impl Memory {
     /// The honest queue.
     pub fn new() -> Self {
-        Self::default()
+        Self::of(None)
     }
 
     /// A queue that lies in one way.
     pub fn lying(lie: Lie) -> Self {
-        Self { lie: Some(lie), open: Mutex::default() }
+        Self::of(Some(lie))
+    }
+
+    fn of(lie: Option<Lie>) -> Self {
+        Self { lie, clock: OnceLock::new(), open: Mutex::default() }
     }
 
     /// The group that a queue is in.
@@ -63,12 +68,18 @@ impl Memory {
         let mut open = self.open.lock().expect("nobody panics with it");
         let there = setup.beside.iter().find_map(|other| open.groups.get(other)).cloned();
         let group = there.unwrap_or_else(|| {
-            let group = Arc::new(Group::new(self.lie));
+            let group = Arc::new(Group::new(self.lie, *self.clock.get().expect("it is set before there is a queue")));
             open.dispatching.push(tokio::spawn(deliver::dispatch(Arc::clone(&group))).abort_handle());
             group
         });
         open.groups.insert(setup.queue.clone(), Arc::clone(&group));
         group
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -105,6 +116,10 @@ impl Queue for Memory {
             ..Capabilities::default()
         };
         About { quantum_ms: 1, ..About::new("memory", env!("CARGO_PKG_VERSION"), capabilities) }
+    }
+
+    fn set_clock(&self, now_ms: u64) {
+        let _ = self.clock.set(Clock::set(now_ms)); // It goes on by itself.
     }
 
     async fn configure(&self, setup: Setup, handler: Handler) -> Result<Applied, String> {

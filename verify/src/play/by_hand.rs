@@ -9,6 +9,7 @@ use serde_json::to_value;
 
 use super::{Progress, Stage};
 use crate::capability::Capabilities;
+use crate::clock::Clock;
 use crate::fit::Fitted;
 use crate::fleet::{Fleet, System};
 use crate::link::Local;
@@ -46,14 +47,15 @@ impl ByHand {
         let hears = Arc::clone(&asked);
         let about = About::new("by hand", "1", can);
         let start = move |line| drop(tokio::spawn(adapt(line, about.clone(), Arc::clone(&hears), Arc::clone(&answer))));
-        let fleet = Fleet::start(&System::Local(Arc::new(start)), 1, false).await;
+        let clock = Clock::own();
+        let fleet = Fleet::start(&System::Local(Arc::new(start)), &clock, 1, false).await;
         let (fleet, about) = fleet.expect("it answers hello");
         let stage = Stage {
             fleet: Arc::new(fleet),
             about: Arc::new(about),
             fitted: fitted(),
             prefix: PREFIX.into(),
-            recorder: Recorder::new(),
+            recorder: Recorder::new(&clock),
             plans: BTreeMap::new(),
             ops: 1.into(),
             known: Mutex::default(),

@@ -21,6 +21,7 @@ use kew_spec::queues::Queues;
 use kew_spec::scenario::PlannedJob;
 use tokio::sync::mpsc::unbounded_channel;
 
+use crate::clock::Clock;
 use crate::fit::Fitted;
 use crate::fleet::Fleet;
 use crate::link::Error;
@@ -105,6 +106,7 @@ pub(crate) async fn play(
     about: Arc<About>,
     fitted: Fitted,
     prefix: String,
+    clock: &Clock,
     stalls: &Stalls,
 ) -> Result<Played, Error> {
     let began = tokio::time::Instant::now();
@@ -136,7 +138,7 @@ pub(crate) async fn play(
         about,
         fitted,
         prefix,
-        recorder: Recorder::new(),
+        recorder: Recorder::new(clock),
         plans,
         ops: 1.into(),
         known: Mutex::default(),
