@@ -9,19 +9,23 @@ import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 console.log = console.info = console.debug = console.error; // standard output is the protocol's
-const { Miniflare, Log, LogLevel } = await import("miniflare");
+import { Clock } from "./clock.mjs";
+const { Miniflare, Log, LogLevel, _enableControlEndpoints } = await import("miniflare");
+_enableControlEndpoints(); // before any new Miniflare()
+const clock = new Clock();
 
 const MAX_RETRIES = 100; // the most that Cloudflare Queues allows
 const GATHERING_MS = 50; // queues configured within this time of each other share an instance
 const policies = {}; // by queue, as they are in force
 const groups = {}; // queue -> the instance that it lives in
 const waiting = new Map(); // invocation -> what answers the Worker
-let handler, gathering, invocations = 0;
+let handler, gathering, ending = false, invocations = 0;
 
 const whole = (ms) => Math.ceil(ms / 1000) * 1000; // Cloudflare counts delays and batch timeouts in seconds
 
 const operations = {
-  async hello() {
+  async hello({ clock_ms }) {
+    if (clock_ms !== undefined) await clock.enable(clock_ms); // virtual time
     const server = createServer(deliver).listen(0, "127.0.0.1");
     await new Promise((done) => server.once("listening", done));
     handler = `http://127.0.0.1:${server.address().port}/`;
@@ -85,7 +89,10 @@ const operations = {
     return {};
   },
 
+  async advance({ to_ms }) { await clock.advance(to_ms - clock.now); return {}; },
+
   async bye() {
+    ending = true;
     const instances = await Promise.all([...new Set(Object.values(groups))].map((group) => group.ready));
     await Promise.all(instances.map(({ miniflare }) => miniflare.dispose()));
     return {};
@@ -112,24 +119,47 @@ async function start(queues) {
   });
   const db = await miniflare.getD1Database("DB");
   await db.exec(readFileSync("schema.sql", "utf8").trim());
-  for (const queue of queues) if (policies[queue].schedule) tick(queue, await miniflare.getWorker());
+  const brokers = await miniflare._getInternalDurableObjectNamespace("queues", "queues:queue", "QueueBrokerObject");
+  const active = async () => (await miniflare.dispatchFetch("http://kew/active", { method: "POST", body: "{}" })).json();
+  for (const name of Object.keys(consumers)) {
+    const stub = brokers.get(brokers.idFromName(name));
+    const { maxBatchSize, maxBatchTimeout, deadLetterQueue } = consumers[name];
+    await clock.add(name, {
+      set: (now) => control(stub, "enableFakeTimers", now),
+      quiet: () => control(stub, "waitForFakeTasks").catch((error) => { if (!ending) throw error; }),
+      ...(maxBatchSize > 1 && maxBatchTimeout > 0 && { active: async () => (await active())[name] ?? 0 }),
+      feeds: deadLetterQueue, horizon: (policies[name]?.backoff?.exponential?.max_ms ?? 0) + maxBatchTimeout * 1000 + 1000,
+    });
+  }
+  for (const queue of queues) if (policies[queue].schedule) {
+    await clock.add(queue, { quiet: async () => policies[queue].busy });
+    tick(queue, await miniflare.getWorker());
+  }
   return { miniflare, db };
+}
+// A control operation of miniflare's queue broker (its Timers): enableFakeTimers(now), again to move the time; waitForFakeTasks().
+async function control(stub, name, ...args) {
+  const response = await stub.fetch("http://placeholder/", { cf: { miniflare: { controlOp: { name, args } } } });
+  if (!response.ok) throw new Error(`${name}: ${await response.text()}`);
+  return response.json();
 }
 const database = async (queue) => (await groups[queue].ready).db;
 
 // Miniflare does not fire cron triggers by itself, and Cloudflare's know no less than a minute: this is the clock.
 function tick(queue, worker) {
   const { every_ms } = policies[queue].schedule;
-  const next = (Math.floor(Date.now() / every_ms) + 1) * every_ms;
-  setTimeout(() => {
+  const next = (Math.floor(clock.time() / every_ms) + 1) * every_ms;
+  clock.setTimeout(() => {
     tick(queue, worker);
+    clock.touch(queue);
     if (!policies[queue].busy) policies[queue].busy = worker.scheduled({ cron: queue, scheduledTime: new Date(next) }).finally(() => (policies[queue].busy = undefined));
-  }, next - Date.now());
+  }, next - clock.time());
 }
 
 async function post(queue, path, asked) {
   const { miniflare } = await groups[queue].ready;
-  const response = await miniflare.dispatchFetch(`http://kew/${path}`, { method: "POST", body: JSON.stringify(asked) });
+  await clock.touch(queue);
+  const response = await miniflare.dispatchFetch(`http://kew/${path}`, { method: "POST", body: JSON.stringify({ ...asked, now: clock.time() }) });
   if (!response.ok) throw new Error(await response.text());
   const answer = await response.json();
   if (answer.refused) throw new Refused(answer.refused);
@@ -143,15 +173,18 @@ function deliver(request, response) {
   request.on("end", () => {
     const invocation = `i${++invocations}`;
     const { queue, jobs } = JSON.parse(body);
-    const answer = (results) => {
-      clearTimeout(timer);
+    clock.arrived(queue);
+    const answer = async (results) => {
+      clock.clearTimeout(timer);
       waiting.delete(invocation);
+      await clock.touch(queue);
+      clock.answered(queue);
       response.end(JSON.stringify(results));
     };
-    const timer = setTimeout(() => {
+    const timer = clock.setTimeout(() => {
       say({ event: "stopped", invocation, why: "timeout" });
-      answer(jobs.map(({ job }) => ({ job, result: "failed", error: "timed out" })));
-    }, Math.min(policies[queue].timeout_ms, 2 ** 31 - 1));
+      return answer(jobs.map(({ job }) => ({ job, result: "failed", error: "timed out" })));
+    }, policies[queue].timeout_ms);
     waiting.set(invocation, answer);
     say({ event: "invoke", invocation, queue, jobs: jobs.map(({ job, attempt, payload }) => ({ job, attempt, payload })) });
   });
@@ -162,9 +195,10 @@ process.on("unhandledRejection", (error) => console.error(error));
 createInterface({ input: process.stdin })
   .on("line", async (line) => {
     const { id, op, ...asked } = JSON.parse(line);
-    if (op === "outcome") return waiting.get(asked.invocation)?.(asked.jobs); // none: it was stopped
+    if (op === "outcome") return clock.track(Promise.resolve(waiting.get(asked.invocation)?.(asked.jobs))); // none: it was stopped
     try {
-      say({ id, ok: await operations[op](asked) });
+      const done = operations[op](asked);
+      say({ id, ok: await (op === "advance" ? done : clock.track(done)) });
     } catch (error) {
       say({ id, [error instanceof Refused ? "refused" : "unknown"]: error.message });
     }

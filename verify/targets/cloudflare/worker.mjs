@@ -4,30 +4,21 @@
 
 const MAX_RETRIES = 100; // the most that Cloudflare Queues allows
 
+const active = {}; // queue -> its deliveries that run
+
 export default {
   // Create a job and return its id; or put a dead letter back.
   async fetch(request, env) {
     const asked = await request.json();
+    if (new URL(request.url).pathname === "/active") return Response.json(active);
     const create = new URL(request.url).pathname === "/jobs";
     return Response.json(create ? await createJob(env, asked) : await redrive(env, asked));
   },
 
   async queue(batch, env) {
-    const queue = Object.keys(env.POLICIES).find((name) => batch.queue === name || batch.queue === `${name}-dlq`);
-    if (batch.queue !== queue) return keepDeadLetters(env, queue, batch.messages);
-    const { attempts, backoff } = env.POLICIES[queue];
-    const jobs = batch.messages.map(({ body, attempts }) => ({ ...body, attempt: (body.earlier ?? 0) + attempts }));
-    const results = await process(env, queue, jobs, attempts);
-    for (const [i, message] of batch.messages.entries()) {
-      if (results[i].result !== "failed") { message.ack(); continue; } // completed, or cancelled before
-      const { attempt } = jobs[i];
-      const delaySeconds = backoff ? Math.min(backoff.exponential.first_ms * 2 ** (attempt - 1), backoff.exponential.max_ms) / 1000 : 0;
-      if (attempts !== "infinite" || message.attempts <= MAX_RETRIES) { message.retry({ delaySeconds }); continue; }
-      await env[queue].send({ ...message.body, earlier: attempt }, { delaySeconds }); // a new message, with a hundred retries more
-      message.ack();
-    }
+    active[batch.queue] = (active[batch.queue] ?? 0) + 1;
+    return deliver(batch, env).finally(() => active[batch.queue]--);
   },
-
   // The tick of a scheduled queue: everything that waited in D1 at it is processed, in batches; what fails waits for the next tick.
   async scheduled(controller, env) {
     const queue = controller.cron;
@@ -40,14 +31,30 @@ export default {
   },
 };
 
-async function createJob(env, { queue, job, payload, user, idempotency_key }) {
+async function deliver(batch, env) {
+  const queue = Object.keys(env.POLICIES).find((name) => batch.queue === name || batch.queue === `${name}-dlq`);
+  if (batch.queue !== queue) return keepDeadLetters(env, queue, batch.messages);
+  const { attempts, backoff } = env.POLICIES[queue];
+  const jobs = batch.messages.map(({ body, attempts }) => ({ ...body, attempt: (body.earlier ?? 0) + attempts }));
+  const results = await process(env, queue, jobs, attempts);
+  for (const [i, message] of batch.messages.entries()) {
+    if (results[i].result !== "failed") { message.ack(); continue; } // completed, or cancelled before
+    const { attempt } = jobs[i];
+    const delaySeconds = backoff ? Math.min(backoff.exponential.first_ms * 2 ** (attempt - 1), backoff.exponential.max_ms) / 1000 : 0;
+    if (attempts !== "infinite" || message.attempts <= MAX_RETRIES) { message.retry({ delaySeconds }); continue; }
+    await env[queue].send({ ...message.body, earlier: attempt }, { delaySeconds }); // a new message, with a hundred retries more
+    message.ack();
+  }
+}
+
+async function createJob(env, { queue, job, payload, user, idempotency_key, now }) {
   if (idempotency_key) {
     await env.DB.prepare("INSERT INTO idempotency_keys VALUES (?, ?, ?) ON CONFLICT DO NOTHING").bind(user, idempotency_key, job).run();
     const first = await env.DB.prepare("SELECT job FROM idempotency_keys WHERE user_id = ? AND key = ?").bind(user, idempotency_key).first("job");
     if (first !== job) return { job: first };
   }
-  await env.DB.prepare("INSERT INTO job_status (id, type, status, user_id, payload, created_at) VALUES (?, ?, 'pending', ?, ?, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))")
-    .bind(job, queue, user, JSON.stringify(payload)).run();
+  await env.DB.prepare("INSERT INTO job_status (id, type, status, user_id, payload, created_at) VALUES (?, ?, 'pending', ?, ?, ?)")
+    .bind(job, queue, user, JSON.stringify(payload), new Date(now).toISOString()).run();
   if (!env.POLICIES[queue].schedule) await env[queue].send({ job, payload });
   return { job };
 }
