@@ -143,6 +143,12 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_comes_again_within_twenty_minutes_is_known() {
+        let job = new_job(&Queues::default(), request("data_sync", Some("e")), 10).expect("it is allowed");
+        assert_eq!(job.repeats_until_ms, 10 + 20 * 60_000);
+    }
+
+    #[test]
     fn a_key_is_needed_where_there_is_deduplication_and_refused_elsewhere() {
         let made = |queue, key| new_job(&Queues::default(), request(queue, key), 0).map(|job| job.key);
         let refused = |rule: &str| Err(Refusal::Invalid(rule.into()));

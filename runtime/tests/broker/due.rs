@@ -151,3 +151,22 @@ fn what_ended_long_ago_is_forgotten_within_a_minute_and_all_of_it_at_once() {
         },
     );
 }
+
+#[test]
+fn a_job_is_kept_for_thirty_days_after_its_end() {
+    const DAY_MS: u64 = 86_400_000;
+    run(
+        Queues::default(),
+        |writer| writer,
+        |handle, _, ahead_ms| async move {
+            created(&handle, vec![job("a")]).await;
+            assert!(complete(&handle, &delivered(&handle, one("p")).await.leases[0]).await);
+            ahead_ms.store(30 * DAY_MS - 3_600_000, Ordering::Relaxed);
+            sleep(61_000).await;
+            assert!(row(&handle, "a").await.is_some());
+            ahead_ms.store(30 * DAY_MS, Ordering::Relaxed);
+            sleep(61_000).await;
+            assert!(row(&handle, "a").await.is_none());
+        },
+    );
+}

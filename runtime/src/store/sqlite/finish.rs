@@ -135,8 +135,8 @@ pub(super) fn cancel(
         return Ok(Ending::NotFound);
     }
     let Some(live) = Live::find(transaction, job)? else { return Ok(Ending::NotAllowed) };
-    let is_leased = transaction.lines.release(job).is_some();
-    if let Some(ready_ms) = live.ready_ms.filter(|_| !is_leased) {
+    transaction.lines.release(job);
+    if let Some(ready_ms) = live.ready_ms {
         transaction.lines.leave(&live.queue, (ready_ms, live.seq));
     }
     finish(transaction, &live, Final::Cancelled, now_ms)?;
