@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::fleet::Fleet;
+use crate::link::Error;
 use crate::protocol::Ask;
 
 /// How far the clock is moved at once. Well below what the harness may misjudge a moment by.
@@ -41,38 +42,45 @@ impl Mover {
         Self { task, _hold: hold }
     }
 
-    /// From now on the clock goes by itself, as the machine's does.
+    /// From now on the clock goes by itself, as the machine's does. It does so already if the adapter has failed.
     pub(crate) async fn end(self) {
         self.task.abort();
-        let _ = self.task.await;
-        tokio::time::resume();
+        if self.task.await.is_err() {
+            tokio::time::resume();
+        }
     }
 }
 
 async fn run(fleet: Arc<Fleet>, clock: Clock) {
-    loop {
-        come_to_rest(&fleet).await;
-        // What the system does now it does at the new time, and is written down so, before the harness's own timers run.
-        clock.set_ahead(STEP.as_millis() as u64);
-        let to_ms = clock.both().1 + STEP.as_millis() as u64;
-        if fleet.client().ask_for::<serde_json::Value>("advance", Ask::Advance { to_ms }).await.is_err() {
-            return fleet.client().give_up("did not move its clock");
-        }
-        come_to_rest(&fleet).await;
-        clock.set_ahead(0);
-        tokio::time::advance(STEP).await;
-    }
+    while let Ok(()) = step(&fleet, &clock).await {}
+    // The adapter is gone, or of no use: whoever waits for a time is to find that out.
+    tokio::time::resume();
+}
+
+/// Moves the clock once. An error is the adapter's, and what its link says of it from then on.
+async fn step(fleet: &Fleet, clock: &Clock) -> Result<(), Error> {
+    come_to_rest(fleet).await?;
+    // What the system does now it does at the new time, and is written down so, before the harness's own timers run.
+    clock.set_ahead(STEP.as_millis() as u64);
+    let to_ms = clock.both().1 + STEP.as_millis() as u64;
+    let moved = fleet.client().ask_for::<serde_json::Value>("advance", Ask::Advance { to_ms }).await;
+    moved.inspect_err(|_| fleet.client().give_up("did not move its clock"))?;
+    come_to_rest(fleet).await?;
+    clock.set_ahead(0);
+    tokio::time::advance(STEP).await;
+    Ok(())
 }
 
 /// Waits until everybody has done what there is to do, and the adapter has answered all that it was asked.
-async fn come_to_rest(fleet: &Fleet) {
+async fn come_to_rest(fleet: &Fleet) -> Result<(), Error> {
     for _ in 0..LISTEN_MAX {
         pass(LISTEN).await;
         if !fleet.client().is_asked() {
-            return;
+            return fleet.wrong().map_or(Ok(()), Err);
         }
     }
     fleet.client().give_up("did not answer within 30 s");
+    fleet.wrong().map_or(Ok(()), Err)
 }
 
 /// Waits in real time, while the clock stands still.
@@ -134,6 +142,17 @@ mod tests {
         let told = told.lock().expect("nobody panics with it").clone();
         assert_eq!(told, (1..=told.len() as u64).map(|step| began_ms + 10 * step).collect::<Vec<_>>());
         assert_eq!(told.last(), Some(&now_ms));
+        mover.end().await;
+    }
+
+    #[tokio::test]
+    async fn if_the_adapter_fails_time_goes_by_itself() {
+        let clock = Clock::own();
+        let (fleet, _) = fleet(&clock).await;
+        let mover = Mover::begin(&fleet, &clock);
+        fleet.client().give_up("is of no use");
+        sleep(Duration::from_millis(20)).await;
+        assert!(fleet.wrong().is_some_and(|error| error.to_string().contains("is of no use")));
         mover.end().await;
     }
 
