@@ -102,9 +102,10 @@ fn subtitle(result: &Verification) -> String {
     let skipped = match result.skipped.len() {
         0 => String::new(),
         count => {
-            format!(" {count} scenarios do not fit what it offers, or take too long in real time, and were left out.")
+            format!(" {count} scenarios do not fit what it offers, or take too long, and were left out.")
         }
     };
     let summary = page::summary(result);
-    format!("One of {} plays in real time: {}.{skipped}", result.played.len(), summary.trim())
+    let time = if result.virtual_ms.is_some() { "virtual" } else { "real" };
+    format!("One of {} plays in {time} time: {}.{skipped}", result.played.len(), summary.trim())
 }

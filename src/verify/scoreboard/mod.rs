@@ -149,7 +149,7 @@ fn anchor(target: &str, clause: &str) -> String {
 const COUNTED: [Mark; 4] = [Mark::Kept, Mark::Broken, Mark::Unpromised, Mark::NotOffered];
 
 /// What a board says before its table.
-const INTRODUCTION: &str = "Each column is a system, played in real time through its adapter; each row a promise. A \
+const INTRODUCTION: &str = "Each column is a system, played through its adapter in real time (in virtual time where its clock can be moved); each row a promise. A \
      result is a finding of one run on one machine, at the version stated. What a system does not offer is not held \
      against it, and what its documents do not promise is no fault of it: such a cell has a sign of its own.";
 

@@ -132,7 +132,7 @@ async function start(queues) {
     });
   }
   for (const queue of queues) if (policies[queue].schedule) {
-    await clock.add(queue, { quiet: async () => policies[queue].busy });
+    await clock.add(queue, { quiet: async () => { while (policies[queue].busy) await policies[queue].busy; } });
     tick(queue, await miniflare.getWorker());
   }
   return { miniflare, db };
@@ -147,13 +147,25 @@ const database = async (queue) => (await groups[queue].ready).db;
 
 // Miniflare does not fire cron triggers by itself, and Cloudflare's know no less than a minute: this is the clock.
 function tick(queue, worker) {
-  const { every_ms } = policies[queue].schedule;
-  const next = (Math.floor(clock.time() / every_ms) + 1) * every_ms;
+  const policy = policies[queue];
+  const next = (Math.floor(clock.time() / policy.schedule.every_ms) + 1) * policy.schedule.every_ms;
   clock.setTimeout(() => {
     tick(queue, worker);
     clock.touch(queue);
-    if (!policies[queue].busy) policies[queue].busy = worker.scheduled({ cron: queue, scheduledTime: new Date(next) }).finally(() => (policies[queue].busy = undefined));
+    policy.due = next;
+    fire(policy, queue, worker);
   }, next - clock.time());
+}
+
+// One run at a time: ticks that come meanwhile are one more run after it.
+function fire(policy, queue, worker) {
+  if (policy.busy || policy.due === undefined) return;
+  const scheduledTime = new Date(policy.due);
+  policy.due = undefined;
+  policy.busy = worker.scheduled({ cron: queue, scheduledTime }).finally(() => {
+    policy.busy = undefined;
+    fire(policy, queue, worker);
+  });
 }
 
 async function post(queue, path, asked) {
