@@ -29,6 +29,7 @@ pub(super) fn result(target: &str) -> Verification {
         lag_p999_ms: 4,
         wall_ms: 12_000,
         virtual_ms: None,
+        spent: None,
     }
 }
 

@@ -12,6 +12,9 @@ use super::again::Again;
 use crate::report::excerpt::{self, Excerpt};
 use crate::report::terminal;
 
+/// What takes longer says why.
+const LONG_MS: u64 = 60_000;
+
 /// The whole page.
 pub(super) fn page(verified: &Verified, known: &Known, against: &Against, again: &Again<'_>) -> String {
     let result = &verified.result;
@@ -127,5 +130,42 @@ fn remarks(result: &Verification, against: &Against) -> String {
     let emulated = result.clauses.iter().filter(|it| it.emulated && it.cell != Cell::NotOffered);
     let emulated: Vec<_> = emulated.map(|it| it.clause.clone()).collect();
     say("emulated by the adapter", &emulated);
+    if let Some(spent) = result.spent.as_ref().filter(|_| LONG_MS < result.wall_ms) {
+        let s = |ms: u64| format!("{:.0} s", ms as f64 / 1_000.0);
+        let again = match spent.again_ms {
+            0..1_000 => String::new(),
+            ms => format!(", and what broke or was not reached was played again for {}", s(ms)),
+        };
+        let _ = writeln!(
+            text,
+            "\n  it took {}: a play of {} takes {}{again}",
+            s(result.wall_ms),
+            spent.longest,
+            s(spent.longest_ms)
+        );
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use kew_verify::known::Against;
+    use kew_verify::result::Spent;
+
+    use super::super::made_up;
+    use super::remarks;
+
+    #[test]
+    fn what_takes_longer_than_a_minute_says_why() {
+        let spent = Spent { longest: "aging".into(), longest_ms: 62_000, again_ms: 5_000 };
+        let mut result = made_up::result("made-up");
+        result.spent = Some(spent.clone());
+        assert!(!remarks(&result, &Against::default()).contains("it took"));
+        result.wall_ms = 74_000;
+        let why =
+            "  it took 74 s: a play of aging takes 62 s, and what broke or was not reached was played again for 5 s\n";
+        assert!(remarks(&result, &Against::default()).ends_with(why));
+        result.spent = Some(Spent { again_ms: 10, ..spent });
+        assert!(remarks(&result, &Against::default()).ends_with("a play of aging takes 62 s\n"));
+    }
 }

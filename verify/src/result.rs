@@ -106,6 +106,20 @@ pub struct Verification {
     /// How much time passed for the system, if that was virtual, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_ms: Option<u64>,
+    /// What the real time went into. Results of earlier versions do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Spent>,
+}
+
+/// What the time of a verification went into. Plays go on side by side, so the longest one bounds them all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// The scenario of the longest play.
+    pub longest: String,
+    /// How long that took, in milliseconds.
+    pub longest_ms: u64,
+    /// How long it took to play again what broke a clause, or did not reach one, in milliseconds.
+    pub again_ms: u64,
 }
 
 impl Verification {

@@ -24,7 +24,7 @@ use crate::mover::Mover;
 use crate::play::{Played, play};
 use crate::probe::Probe;
 use crate::protocol::About;
-use crate::result::{Cell, ClauseResult, Rate, Shown, Skipped, VERSION, Verification};
+use crate::result::{Cell, ClauseResult, Rate, Shown, Skipped, Spent, VERSION, Verification};
 use crate::scenarios;
 use crate::stalls::Stalls;
 
@@ -125,7 +125,7 @@ pub(crate) async fn verify(
     let (system, hall_about, turn) = (system.clone(), Arc::clone(&about), Mutex::new(0));
     let stage = Hall { system, about: hall_about, fleet: Some(fleet), turn, clock, stalls };
     let stage = Arc::new(stage);
-    let played = all(&stage, &parts, tell).await?;
+    let (played, longest, longest_ms) = all(&stage, &parts, tell).await?;
     let late_ms = probe.late_ms(&about, &lag);
     let judge_one = |(part, played): (&Part, &Played)| {
         (part.name.clone(), judge(played, &about, &part.name, late_ms, part.fitted.strikes))
@@ -137,7 +137,9 @@ pub(crate) async fn verify(
         excuse(&mut clauses);
     }
     let calmly = broken_calmly(&plays);
+    let again = real_now();
     let calmly = repeat(&stage, &parts, &mut clauses, late_ms, options, calmly).await?;
+    let spent = Spent { longest, longest_ms, again_ms: again.elapsed().as_millis() as u64 };
     put_down_to_the_machine(&mut clauses, &calmly);
     let exercises = |part: &Part, clause: &str| part.fitted.scenario.exercises.iter().any(|it| it == clause);
     let stalled = |part: &Part| plays.get(&part.name).is_some_and(|play| play.stalled);
@@ -161,6 +163,7 @@ pub(crate) async fn verify(
         lag_p999_ms: lag.p999_ms(),
         wall_ms: began.elapsed().as_millis() as u64,
         virtual_ms,
+        spent: Some(spent),
     };
     Ok(Verified { result, plays })
 }
@@ -246,12 +249,12 @@ fn parts(system: &System, about: &About, options: &Options) -> (Vec<Part>, Vec<S
     (parts, skipped)
 }
 
-/// Plays all, side by side.
+/// Plays all, side by side. Answers with what was seen of each, and which took longest, for how many milliseconds.
 async fn all(
     hall: &Arc<Hall>,
     parts: &[Part],
     tell: &(dyn Fn(Progress) + Sync),
-) -> Result<BTreeMap<String, Played>, Error> {
+) -> Result<(BTreeMap<String, Played>, String, u64), Error> {
     let (calm, struck) = (Arc::new(Semaphore::new(CALM_AT_ONCE)), Arc::new(Semaphore::new(STRUCK_AT_ONCE)));
     let mut playing = JoinSet::new();
     for part in parts {
@@ -259,16 +262,19 @@ async fn all(
         let (hall, fitted, name) = (Arc::clone(hall), part.fitted.clone(), part.name.clone());
         playing.spawn(async move {
             let _permit = permits.acquire_owned().await.expect("it is never closed");
-            (name, hall.play(&fitted).await)
+            let began = real_now();
+            let played = hall.play(&fitted).await;
+            (name, played, began.elapsed().as_millis() as u64)
         });
     }
-    let mut played = BTreeMap::new();
+    let (mut played, mut longest) = (BTreeMap::new(), (0, String::new()));
     while let Some(done) = playing.join_next().await {
-        let (name, one) = done.expect("a play does not panic");
+        let (name, one, took_ms) = done.expect("a play does not panic");
         played.insert(name.clone(), one?);
+        longest = longest.max((took_ms, name.clone()));
         tell(Progress::Played { scenario: name, broken: 0 });
     }
-    Ok(played)
+    Ok((played, longest.1, longest.0))
 }
 
 /// How it stands with one clause over all plays.
