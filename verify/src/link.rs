@@ -260,7 +260,7 @@ async fn listen<R: AsyncBufRead + Unpin>(mut input: R, waiting: Arc<Mutex<Waitin
         }
     };
     let mut waiting = waiting.lock().expect("nobody panics with it");
-    waiting.over = Some(over);
+    waiting.over.get_or_insert(over);
     waiting.answers.clear();
 }
 

@@ -145,7 +145,7 @@ pub(crate) async fn verify(
     let stalled = |part: &Part| plays.get(&part.name).is_some_and(|play| play.stalled);
     excuse_missed(&mut clauses, |clause| parts.iter().any(|part| exercises(part, clause) && stalled(part)));
     probe.end();
-    let virtual_ms = mover.is_some().then(|| virtually.elapsed().as_millis() as u64);
+    let virtual_ms = (mover.is_some() || options.virtual_time).then(|| virtually.elapsed().as_millis() as u64);
     if let Some(mover) = mover {
         mover.end().await;
     }

@@ -174,11 +174,10 @@ fn fingerprint(parts: &[&str]) -> String {
 
 /// Asks the broker until it answers, a few times.
 async fn enqueue(api: &Api, jobs: Vec<JobRequest>) -> Result<Vec<EnqueuedJob>, Problem> {
-    let ids: Vec<_> = jobs.iter().map(|job| job.id.clone()).collect();
     let mut tries = 1;
     loop {
         match api.queue.call(Request::Enqueue(jobs.clone())).await {
-            Ok(Response::Enqueued(enqueued)) => return Ok(enqueued.into_iter().zip(&ids).map(ours).collect()),
+            Ok(Response::Enqueued(enqueued)) => return Ok(enqueued.into_iter().zip(&jobs).map(ours).collect()),
             Ok(_) => return Err(unexpected("an enqueue")),
             Err(Refusal::Unavailable(reason)) if tries < TRIES => {
                 tracing::warn!(reason, tries, "enqueue; trying again");
@@ -191,10 +190,15 @@ async fn enqueue(api: &Api, jobs: Vec<JobRequest>) -> Result<Vec<EnqueuedJob>, P
     }
 }
 
-/// A job that is found under the very id that was minted for it was made by an earlier try, whose reply was lost.
-fn ours((job, id): (EnqueuedJob, &String)) -> EnqueuedJob {
-    let made_before = job.how == How::Replayed && job.id == *id;
-    EnqueuedJob { how: if made_before { How::Created } else { job.how }, ..job }
+/// A job that is found under the very id that was minted for it was made by an earlier try, whose reply was lost; one that
+/// is found by nothing but that id took the payload then.
+fn ours((job, asked): (EnqueuedJob, &JobRequest)) -> EnqueuedJob {
+    let how = match job.how {
+        How::Replayed if job.id == asked.id => How::Created,
+        How::Replayed if asked.idempotency.is_none() => How::Coalesced,
+        how => how,
+    };
+    EnqueuedJob { how, ..job }
 }
 
 fn unknown(reason: &str) -> Problem {

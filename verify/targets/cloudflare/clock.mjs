@@ -35,7 +35,7 @@ export class Clock {
     await this.#set(part);
   }
   arrived(key) { const part = this.parts.get(key); if (part) { part.parked++; for (const done of part.arrivals.splice(0)) done(); } }
-  answered(key) { const part = this.parts.get(key); if (part) part.parked--; }
+  answered(key) { const part = this.parts.get(key); if (part) { part.parked--; part.dirty = true; } }
 
   async #settle(part) { // until it runs nothing, or all that runs waits for this process's answer
     part.dirty = false;
@@ -64,7 +64,7 @@ export class Clock {
       await this.#set(part); // runs what is due
     }));
     await this.settle();
-    for (const timer of [...this.timers].filter(({ at }) => at <= this.now)) { this.timers.delete(timer); await timer.fn(); }
+    for (const timer of [...this.timers].filter(({ at }) => at <= this.now)) if (this.timers.delete(timer)) await timer.fn();
     await this.settle();
   }
 }
