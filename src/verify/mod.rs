@@ -40,8 +40,8 @@ Examples:
 
 /// Verify a queue that somebody else wrote
 ///
-/// Plays the scenarios against a real system, in real time, through an adapter in any language,
-/// and lets the same checkers judge what was seen. What the system does not offer is not held
+/// Plays the scenarios against a real system, in real time or, where its clock can be moved, in
+/// virtual time, through an adapter in any language, and lets the same checkers judge what was seen. What the system does not offer is not held
 /// against it. Each broken clause comes with the smallest scenario that shows it, and with how
 /// often it did when it was played again.
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 //! their queue belongs to.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -116,14 +117,8 @@ impl Fleet {
         let events = hear(&routes, 0, 1);
         let client = Arc::new(launch(system, if apart { "client" } else { "processor-1" }, events)?);
         let role = if apart { Role::Client } else { Role::Both };
-        let hello = Hello {
-            protocol: VERSION,
-            role,
-            name: "client".into(),
-            server: address.clone(),
-            dir: dir.path().display().to_string(),
-            clock_ms: system.is_told_the_time().then(|| clock.both().1),
-        };
+        let mut hello = hello(role, "client".into(), address.clone(), dir.path());
+        hello.clock_ms = system.is_told_the_time().then(|| clock.both().1);
         let about = client.ask_for("hello", Ask::Hello(hello)).await?;
         let mut fleet = Self { system: system.clone(), client, workers: Vec::new(), routes, dir };
         if apart {
@@ -247,14 +242,7 @@ impl Fleet {
         let name = format!("processor-{}", worker + 1);
         let link = launch(&self.system, &name, hear(&self.routes, worker, starts))?;
         let server = proxy.map(Proxy::address).or_else(|| address_of(&self.system));
-        let hello = Hello {
-            protocol: VERSION,
-            role: Role::Worker,
-            name: format!("{name}-{starts}"),
-            server,
-            dir: self.dir.path().display().to_string(),
-            clock_ms: None,
-        };
+        let hello = hello(Role::Worker, format!("{name}-{starts}"), server, self.dir.path());
         link.ask_for::<About>("hello", Ask::Hello(hello)).await?;
         Ok(Arc::new(link))
     }
@@ -291,6 +279,11 @@ fn command(target: &Target) -> Result<Command, Error> {
     let mut command = if inside.is_file() { Command::new(inside) } else { Command::new(program) };
     command.args(words).current_dir(&target.folder).envs(&target.env);
     Ok(command)
+}
+
+/// The first line to a process that goes by the machine's clock.
+fn hello(role: Role, name: String, server: Option<String>, dir: &Path) -> Hello {
+    Hello { protocol: VERSION, role, name, server, dir: dir.display().to_string(), clock_ms: None }
 }
 
 /// Where the events of a worker go.

@@ -171,10 +171,12 @@ impl Link {
     }
 
     /// Nothing more is expected of it: all that it has not answered ends as its fault, which is `what`.
-    pub(crate) fn give_up(&self, what: &str) {
+    pub(crate) fn give_up(&self, what: &str) -> Error {
         let mut waiting = self.waiting.lock().expect("nobody panics with it");
-        waiting.over.get_or_insert_with(|| what.to_owned());
+        let over = waiting.over.get_or_insert_with(|| what.to_owned()).clone();
         waiting.answers.clear();
+        drop(waiting);
+        self.fault(over)
     }
 
     /// Kills the process, as a power cut would.

@@ -66,8 +66,7 @@ async fn step(fleet: &Fleet, clock: &Clock) -> Result<(), Error> {
     let posted = fleet.client().post(Ask::Advance { to_ms });
     come_to_rest(fleet).await?; // In this time alone an answer may fail to come: no timeout of tokio's goes on.
     if !matches!(fleet.client().answered(posted).await?, Answer::Ok(_)) {
-        fleet.client().give_up("did not move its clock");
-        return fleet.wrong().map_or(Ok(()), Err);
+        return Err(fleet.client().give_up("did not move its clock"));
     }
     clock.set_ahead(0);
     tokio::time::advance(STEP).await;
@@ -82,8 +81,7 @@ async fn come_to_rest(fleet: &Fleet) -> Result<(), Error> {
             return fleet.wrong().map_or(Ok(()), Err);
         }
     }
-    fleet.client().give_up("did not answer within 30 s or more of real time");
-    fleet.wrong().map_or(Ok(()), Err)
+    Err(fleet.client().give_up("did not answer within 30 s or more of real time"))
 }
 
 /// Waits in real time, while the clock stands still.
@@ -153,7 +151,7 @@ mod tests {
         let clock = Clock::own();
         let (fleet, _) = fleet(&clock).await;
         let mover = Mover::begin(&fleet, &clock);
-        fleet.client().give_up("is of no use");
+        let _ = fleet.client().give_up("is of no use");
         sleep(Duration::from_millis(20)).await;
         assert!(fleet.wrong().is_some_and(|error| error.to_string().contains("is of no use")));
         mover.end().await;

@@ -7,9 +7,9 @@ import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
+import { Clock } from "./clock.mjs";
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 console.log = console.info = console.debug = console.error; // standard output is the protocol's
-import { Clock } from "./clock.mjs";
 const { Miniflare, Log, LogLevel, _enableControlEndpoints } = await import("miniflare");
 _enableControlEndpoints(); // before any new Miniflare()
 const clock = new Clock();
@@ -25,7 +25,7 @@ const whole = (ms) => Math.ceil(ms / 1000) * 1000; // Cloudflare counts delays a
 
 const operations = {
   async hello({ clock_ms }) {
-    if (clock_ms !== undefined) await clock.enable(clock_ms); // virtual time
+    if (clock_ms !== undefined) clock.enable(clock_ms); // virtual time
     const server = createServer(deliver).listen(0, "127.0.0.1");
     await new Promise((done) => server.once("listening", done));
     handler = `http://127.0.0.1:${server.address().port}/`;
@@ -137,6 +137,7 @@ async function start(queues) {
   }
   return { miniflare, db };
 }
+
 // A control operation of miniflare's queue broker (its Timers): enableFakeTimers(now), again to move the time; waitForFakeTasks().
 async function control(stub, name, ...args) {
   const response = await stub.fetch("http://placeholder/", { cf: { miniflare: { controlOp: { name, args } } } });

@@ -19,7 +19,7 @@ export class Clock {
     this.parts.set(key, (part = { key, parked: 0, arrivals: [], phases: new Map(), horizon: 0, dirty: true, set() {}, ...part }));
     if (this.on) await this.#set(part);
   }
-  async enable(now = Date.now()) { this.now = now; await Promise.all([...this.parts.values()].map((part) => this.#set(part))); }
+  enable(now) { this.now = now; } // before there is a part: what a broker was sent in real time stays there
   async #set(part) {
     const { now } = this;
     if (part.at === now) return;
