@@ -222,7 +222,7 @@ catalogue! {
         "Storing is idempotent by batch id: each accepted event is stored once."
 
     "priority/order" Safety Line(14), [Queue]
-        "When a slot is given, no deliverable job of a higher effective priority waits."
+        "When a slot is given, no deliverable job of a higher effective priority waits, and of one queue's jobs of the same priority the one that has waited longest goes first."
     "priority/aging" Safety Chosen, [Queue]
         "A waiting job rises one level every 30 s, so that none starves."
 

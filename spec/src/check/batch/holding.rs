@@ -17,7 +17,7 @@ pub(super) fn see(seen: &Seen<'_>, notes: &mut Notes) {
     match &seen.event.what {
         What::Granted(it) => {
             if let Some(policy) = seen.ledger.policy(seen.named.queue) {
-                judge_size(seen.line, it, policy, notes);
+                judge_grant(seen.line, it, policy, notes);
             }
             judge_one_queue(seen, &it.queue, || format!("delivery {}", it.delivery), notes);
         }
@@ -26,14 +26,18 @@ pub(super) fn see(seen: &Seen<'_>, notes: &mut Notes) {
             if it.jobs.is_empty() {
                 notes.broken(NOT_EMPTY, format!("{} of {} holds no job at all", what(), it.queue), vec![seen.line]);
             }
+            // What is inferred is granted as it was handed out, so it is judged there.
+            let policy = seen.ledger.policy(seen.named.queue).filter(|_| !seen.ledger.header.inferred);
+            if let Some(policy) = policy {
+                judge_size(seen.line, what, it.jobs.len(), policy, notes);
+            }
             judge_one_queue(seen, &it.queue, what, notes);
         }
         _ => {}
     }
 }
 
-fn judge_size(line: u64, it: &Granted, policy: &Policy, notes: &mut Notes) {
-    let size = policy.batch_size_max();
+fn judge_grant(line: u64, it: &Granted, policy: &Policy, notes: &mut Notes) {
     if policy.batch.is_some() {
         notes.exercised(SIZE);
         notes.exercised(NOT_EMPTY);
@@ -42,13 +46,14 @@ fn judge_size(line: u64, it: &Granted, policy: &Policy, notes: &mut Notes) {
         let says = format!("delivery {} of {} holds no job at all", it.delivery, it.queue);
         notes.broken(NOT_EMPTY, says, vec![line]);
     }
-    if (size as usize) < it.jobs.len() {
-        let says = format!(
-            "a delivery of {} holds at most {size} jobs, but {} holds {}",
-            it.queue,
-            it.delivery,
-            it.jobs.len()
-        );
+    judge_size(line, || format!("{} of {}", it.delivery, it.queue), it.jobs.len(), policy, notes);
+}
+
+/// `what` holds so many jobs.
+fn judge_size(line: u64, what: impl Fn() -> String, jobs: usize, policy: &Policy, notes: &mut Notes) {
+    let size = policy.batch_size_max();
+    if (size as usize) < jobs {
+        let says = format!("{} holds {jobs} jobs, and a delivery of that queue at most {size}", what());
         notes.broken(SIZE, says, vec![line]);
     }
 }

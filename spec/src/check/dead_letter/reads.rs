@@ -114,6 +114,9 @@ fn stray(
 ) -> Option<(Place, String, Vec<u64>)> {
     let here = &read.dead_letter_queue;
     if let Some(dead) = spent.get(number) {
+        if !dead.has_policy {
+            return None;
+        }
         let (queue, lines) = (seen.ledger.queue_name(dead.queue), dead.lines.clone());
         if dead.dead_letter_queue.as_ref() != Some(here) {
             return Some((NONE, format!("{job} of the queue {queue} is in {here}"), lines));

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::check::Seen;
-use crate::check::ledger::{EndHow, Live};
+use crate::check::ledger::{EndHow, Live, Question};
 use crate::check::number::{Job, Queue};
 use crate::check::print::Table;
 use crate::clause::Place;
-use crate::history::{AttemptOutcome, Settled, Then, What};
+use crate::history::{AttemptOutcome, Reply, Settled, Then, Told, What};
 use crate::verdict::Notes;
 
 const NONE: Place = Place::of("dead-letter/none");
@@ -19,8 +19,8 @@ pub(super) struct Spent {
     dead: Table<Job, Dead>,
     /// Jobs that were dead letters: when they were put back or dropped, on the player's clock.
     gone: Table<Job, Gone>,
-    /// Dead letters that somebody asked to drop.
-    purges: Table<Job, ()>,
+    /// How often somebody asked to drop a dead letter and was not refused.
+    purges: Table<Job, u64>,
 }
 
 /// A dead letter.
@@ -29,6 +29,8 @@ pub(super) struct Dead {
     pub(super) queue: Queue,
     /// Its queue's dead letter queue, if there is one.
     pub(super) dead_letter_queue: Option<String>,
+    /// Whether its queue has a policy: else nothing says where it belongs.
+    pub(super) has_policy: bool,
     /// Whether its attempts are spent.
     pub(super) by_promise: bool,
     /// Whether the queue says that it is a dead letter.
@@ -83,7 +85,8 @@ impl Spent {
         match &seen.event.what {
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
             What::Redriven(_) => self.leave(seen, true),
-            What::Purge(_) => drop(self.purges.insert(seen.named.job, ())),
+            What::Purge(_) => *self.purges.at(seen.named.job) += 1,
+            What::Reply(it) => self.answer(seen, it),
             // What vanishes without being asked for stays expected.
             What::Purged(_) if self.purges.contains(seen.named.job) => self.leave(seen, false),
             What::Cancelled(_) => drop(self.dead.remove(seen.named.job)),
@@ -99,6 +102,17 @@ impl Spent {
         }
     }
 
+    /// A purge that is refused has asked for nothing.
+    fn answer(&mut self, seen: &Seen<'_>, it: &Reply) {
+        let refused = seen.asked.filter(|_| it.outcome == Told::Refused);
+        let Some(asked) = refused.filter(|asked| matches!(asked.what, Question::Purge)) else { return };
+        let Some(purges) = self.purges.get_mut(asked.named.job) else { return };
+        *purges -= 1;
+        if *purges == 0 {
+            self.purges.remove(asked.named.job);
+        }
+    }
+
     fn leave(&mut self, seen: &Seen<'_>, redriven: bool) {
         if self.dead.remove(seen.named.job).is_some() {
             let gone = Gone { at: seen.event.at, line: seen.line, redriven };
@@ -111,11 +125,13 @@ impl Spent {
             return self.settle_ended(seen, it);
         };
         let by_word = it.then == Some(Then::DeadLetter);
-        let dead_letter_queue = seen.ledger.policy(live.queue).and_then(|policy| policy.dead_letter_queue.as_ref());
-        if dead_letter_queue.is_none() && matches!(it.then, Some(Then::Failed | Then::DeadLetter)) {
+        let policy = seen.ledger.policy(live.queue);
+        let dead_letter_queue = policy.and_then(|policy| policy.dead_letter_queue.as_ref());
+        let has_none = policy.is_some() && dead_letter_queue.is_none();
+        if has_none && matches!(it.then, Some(Then::Failed | Then::DeadLetter)) {
             notes.exercised(NONE);
         }
-        if dead_letter_queue.is_none() && by_word {
+        if has_none && by_word {
             let says = format!(
                 "{} is in the queue {}, which has no dead letter queue, but was made a dead letter at clock {}",
                 it.job,
@@ -129,6 +145,7 @@ impl Spent {
             let dead = Dead {
                 queue: live.queue,
                 dead_letter_queue: dead_letter_queue.cloned(),
+                has_policy: policy.is_some(),
                 by_promise,
                 by_word,
                 at: seen.event.at,

@@ -85,10 +85,10 @@ fn judge_coalesced(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, notes: &mut 
         notes.exercised(DISTINCT);
         return notes.broken(DISTINCT, says, target.lines_and(seen.line));
     }
-    if jobs.leased.is_some() {
+    if jobs.leased.is_some_and(|(_, live)| surely_runs(seen, it, live)) {
         notes.exercised(FOLLOW_UP);
     }
-    if target.leased().is_some() {
+    if surely_runs(seen, it, target) {
         let says = format!(
             "{} is processing for {key} and has its payload already, but an enqueue was added to it and made no \
              waiting job",
@@ -97,12 +97,28 @@ fn judge_coalesced(seen: &Seen<'_>, it: &Accepted, jobs: &Jobs<'_>, notes: &mut 
         return notes.broken(FOLLOW_UP, says, target.lines_and(seen.line));
     }
     notes.exercised(COALESCE);
+    if target.user != seen.named.user && !seen.ledger.header.inferred {
+        let owner = seen.ledger.known.users.text(target.user);
+        let says = format!(
+            "an enqueue of {} for {key} was added to {}, a job of {owner}: {owner} sees a payload that is not their own, \
+             and {} can see nothing of theirs",
+            it.user, it.job, it.user
+        );
+        notes.broken(COALESCE, says, target.lines_and(seen.line));
+    }
     if let Some((waiting, _)) = jobs.waiting.filter(|(waiting, _)| *waiting != seen.named.job) {
         let waiting = seen.ledger.job_name(waiting);
         let says =
             format!("an enqueue for {key} went to {}, but the newest job that waits for it is {waiting}", it.job);
         notes.broken(COALESCE, says, target.lines_and(seen.line));
     }
+}
+
+/// Whether a lease of `live` surely holds when the queue takes `it` in. One whose time is over need not: that it has run
+/// out is settled later.
+fn surely_runs(seen: &Seen<'_>, it: &Accepted, live: &Live) -> bool {
+    let now = it.clock + seen.ledger.slack().clock_error_ms;
+    live.leased().is_some_and(|attempt| now < attempt.lease_until)
 }
 
 /// An enqueue went to a job that is not live.

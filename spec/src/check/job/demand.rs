@@ -60,7 +60,7 @@ impl Request {
 struct Demand {
     /// Enqueues that may have made a job: sent, not refused, not answered with an older job.
     operations: u64,
-    /// How many of them only repeat another one's idempotency key.
+    /// How many of them only repeat an idempotency key, another one's or one that stands for a job already.
     repeats: u64,
     /// Jobs made.
     created: u64,
@@ -83,6 +83,8 @@ impl Demand {
             self.lines.remove(1);
         }
         self.lines.push(line);
+        self.lines.sort_unstable(); // That a key stands for a job was told before.
+        self.lines.dedup();
     }
 
     /// One enqueue turns out to have made nothing.
@@ -103,7 +105,8 @@ impl Demand {
 pub(super) enum Made {
     /// Asked for.
     Asked,
-    /// More of its like were asked for, but by repeating an idempotency key: `created` for `distinct` requests.
+    /// More of its like were asked for, but by repeating an idempotency key: `created` for `distinct` requests, for none
+    /// if all keys stand for older jobs.
     Repeated { created: u64, distinct: u64 },
     /// Not asked for, or not so often.
     Unasked,
@@ -123,8 +126,9 @@ pub(super) struct Demands {
 }
 
 impl Demands {
-    /// A client asks.
-    pub(super) fn ask(&mut self, seen: &Seen<'_>, idempotency_key: Option<&str>) {
+    /// A client asks. If its idempotency key stands for a job by now, `stands` is when it was first sent, and the line
+    /// that told of the job.
+    pub(super) fn ask(&mut self, seen: &Seen<'_>, idempotency_key: Option<&str>, stands: Option<(Sent, u64)>) {
         let demand = self.open.at(Request::of(&seen.named));
         demand.note(seen.line);
         demand.operations += 1;
@@ -133,8 +137,13 @@ impl Demands {
             return;
         };
         let key = Print::of(key);
-        match demand.keys.get(&key) {
-            Some(first) if first.holds(seen, seen.ledger.clock) => demand.repeats += 1,
+        let asked = demand.keys.get(&key).map(|first| (*first, seen.line));
+        match asked.or(stands) {
+            Some((first, line)) if first.holds(seen, seen.ledger.clock) => {
+                demand.repeats += 1;
+                demand.keys.insert(key, first);
+                demand.note(line);
+            }
             _ => drop(demand.keys.insert(key, Sent::now(seen))),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Judged by the last read of each job's status after `drained`. A job of infinite attempts may be on its way still, but
 //! must not have been left lying for longer than the bound. A job that two enqueues were told of, although nothing makes
-//! them one, is the job of one of them, and the other's is lost.
+//! them one, is the job of one of them, and the other's is lost. So is a job that the queue dropped before its end, or a dead
+//! letter that it dropped, without being asked to.
 
 use std::num::NonZeroU64;
 
@@ -21,8 +22,7 @@ const NO_LOSS: Place = Place::of("job/no-loss");
 #[derive(Default)]
 pub(super) struct Loss {
     acknowledged: PerNumber<Option<Acknowledged>>,
-    /// Dead letters that somebody asked to drop and was not refused.
-    purges: Table<Job, ()>,
+    purges: Table<Job, Purges>,
     drained: Option<(u64, Drained)>,
     /// The last read of each job after `drained`.
     reads: PerNumber<Option<Read>>,
@@ -36,6 +36,17 @@ struct Acknowledged {
     line: NonZeroU64,
 }
 
+/// The purges of one job.
+#[derive(Default)]
+struct Purges {
+    /// Asked for and not refused.
+    asked: u64,
+    /// Done, by the queue's word, to what would else have stayed.
+    done: u64,
+    /// The line that says so.
+    line: u64,
+}
+
 struct Read {
     line: NonZeroU64,
     /// What the row said, if there was one.
@@ -46,7 +57,8 @@ impl Loss {
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
             What::Reply(it) => self.answer(seen, it, notes),
-            What::Purge(_) => drop(self.purges.insert(seen.named.job, ())),
+            What::Purge(_) => self.purges.at(seen.named.job).asked += 1,
+            What::Purged(_) => self.purge(seen),
             What::Drained(it) => self.drain(seen, it, notes),
             What::StatusRead(it) => self.read(seen, it),
             _ => {}
@@ -61,8 +73,9 @@ impl Loss {
         if let Some(asked) = seen.asked
             && let Question::Purge = asked.what
             && reply.outcome == Told::Refused
+            && let Some(purges) = self.purges.get_mut(asked.named.job)
         {
-            self.purges.remove(asked.named.job);
+            purges.asked = purges.asked.saturating_sub(1);
         }
         let Some((asked, enqueue)) = enqueue_of(seen) else {
             return;
@@ -88,6 +101,17 @@ impl Loss {
                 notes.broken(NO_LOSS, says, vec![first.line.get(), seen.line]);
             }
             Some(_) => {}
+        }
+    }
+
+    /// That a queue does away with what has ended, other than as a dead letter, is no loss.
+    fn purge(&mut self, seen: &Seen<'_>) {
+        let job = seen.named.job;
+        let is_dead = seen.ledger.ended(job).is_some_and(|end| end.how == EndHow::DeadLetter);
+        if is_dead || seen.ledger.live(job).is_some() {
+            let purges = self.purges.at(job);
+            purges.done += 1;
+            purges.line = seen.line;
         }
     }
 
@@ -120,8 +144,35 @@ impl Loss {
         *self.acknowledged.get(job)?
     }
 
+    /// What was dropped must have been asked for.
+    fn judge_dropped(&mut self, ledger: &Ledger, notes: &mut Notes) {
+        let Some((drained, _)) = self.drained else {
+            return;
+        };
+        for job in ledger.known.jobs.in_order(self.purges.keys()) {
+            let dropped = self.purges.get(job).filter(|purges| purges.asked < purges.done);
+            let (Some(purges), Some(acknowledged)) = (dropped, self.acknowledged(job)) else {
+                continue;
+            };
+            if self.told.insert(job, ()).is_some() {
+                continue;
+            }
+            let says = format!(
+                "{} ({}) was acknowledged, but the queue dropped it although nobody had asked for that, or all who did \
+                 were refused",
+                ledger.job_name(job),
+                ledger.queue_name(acknowledged.queue),
+            );
+            let mut lines = vec![acknowledged.line.get(), purges.line, drained];
+            lines.sort_unstable();
+            notes.exercised(NO_LOSS);
+            notes.broken(NO_LOSS, says, lines);
+        }
+    }
+
     /// Judges each job by its last read since `drained`.
     fn judge(&mut self, ledger: &Ledger, notes: &mut Notes) {
+        self.judge_dropped(ledger, notes);
         let Some((drained_line, drained)) = &self.drained else {
             return;
         };
@@ -134,7 +185,8 @@ impl Loss {
             if self.told.contains(job) {
                 continue;
             }
-            let purged = self.purges.contains(job) || ledger.ended(job).is_some_and(|end| end.how == EndHow::Purged);
+            let asked = self.purges.get(job).is_some_and(|purges| 0 < purges.asked);
+            let purged = asked || ledger.ended(job).is_some_and(|end| end.how == EndHow::Purged);
             match verdict(ledger, job, &acknowledged, read, purged) {
                 Verdict::Kept => notes.exercised(NO_LOSS),
                 Verdict::Held => notes.inconclusive(NO_LOSS),

@@ -27,6 +27,10 @@ pub(super) struct Made {
     mails_due: Table<User, u64>,
     /// By user and idempotency key.
     keys: Table<(User, Print), Known>,
+    /// Whose enqueue with an idempotency key was answered with a job first, and the line.
+    owners: Table<Job, (User, u64)>,
+    /// Jobs that were one too many for an idempotency key, as has been told when they were made.
+    superfluous: Table<Job, ()>,
     /// Jobs out of nowhere that have been told of.
     told: Table<Job, ()>,
 }
@@ -65,8 +69,11 @@ impl Made {
     }
 
     fn ask(&mut self, seen: &Seen<'_>, op: u64, idempotency_key: Option<&str>) {
-        self.demands.ask(seen, idempotency_key);
-        let Some(key) = key_of(idempotency_key, &seen.named) else { return };
+        let key = key_of(idempotency_key, &seen.named);
+        let known = key.and_then(|key| self.keys.get(key));
+        let stands = known.and_then(|known| known.job.map(|(_, line)| (known.first_sent, line)));
+        self.demands.ask(seen, idempotency_key, stands);
+        let Some(key) = key else { return };
         let known = self.keys.entry(key).or_insert_with(|| Known::new(seen, op));
         if !known.first_sent.holds(seen, seen.ledger.clock) {
             *known = Known::new(seen, op);
@@ -103,11 +110,9 @@ impl Made {
 
     /// The client is told that its idempotency key stands for `job`.
     fn name(&mut self, seen: &Seen<'_>, asked: &Asked, enqueue: &Enqueue, job: &str, notes: &mut Notes) {
-        let Some(known) =
-            key_of(enqueue.idempotency_key.as_deref(), &asked.named).and_then(|key| self.keys.get_mut(key))
-        else {
-            return;
-        };
+        let Some(key) = key_of(enqueue.idempotency_key.as_deref(), &asked.named) else { return };
+        self.judge_owner(seen, asked, enqueue, job, notes);
+        let Some(known) = self.keys.get_mut(key) else { return };
         let Some((first, line)) = known.job else {
             if known.first_op != enqueue.op {
                 notes.exercised(IDEMPOTENT); // Whether it made a second job shows in what the queue made.
@@ -120,7 +125,7 @@ impl Made {
             return;
         }
         notes.exercised(IDEMPOTENT);
-        if first != seen.named.job {
+        if first != seen.named.job && !self.superfluous.contains(seen.named.job) {
             let says = format!(
                 "the idempotency key {} of {} stands for {}, but {} ms after it was first sent it made {job}",
                 enqueue.idempotency_key.as_deref().unwrap_or_default(),
@@ -132,16 +137,45 @@ impl Made {
         }
     }
 
+    /// A key belongs to its user: no two users' keys stand for one job, unless both speak of one entity.
+    fn judge_owner(&mut self, seen: &Seen<'_>, asked: &Asked, enqueue: &Enqueue, job: &str, notes: &mut Notes) {
+        let user = asked.named.user;
+        if seen.ledger.policy(asked.named.queue).is_none_or(|policy| policy.deduplication) {
+            return;
+        }
+        let (owner, line) = *self.owners.entry(seen.named.job).or_insert((user, seen.line));
+        if owner == user {
+            return;
+        }
+        let users = &seen.ledger.known.users;
+        let says = format!(
+            "{}'s enqueue with the idempotency key {} was answered with {job}, which an enqueue of {} had been told of; an \
+             idempotency key belongs to its user",
+            users.text(user),
+            enqueue.idempotency_key.as_deref().unwrap_or_default(),
+            users.text(owner),
+        );
+        notes.exercised(IDEMPOTENT);
+        notes.broken(IDEMPOTENT, says, vec![line, seen.line]);
+    }
+
     fn create(&mut self, seen: &Seen<'_>, it: &Accepted, notes: &mut Notes) {
         notes.exercised(NO_PHANTOM);
         match self.demands.create(seen, it.clock) {
             Making::Asked => {}
             Making::Repeated { created, distinct } => {
-                let says = format!(
-                    "{} sent the same idempotency key again, but the queue made {created} jobs in {} of payload {} \
-                     where the keys allow {distinct}; the last is {}",
-                    it.user, it.queue, it.payload, it.job,
-                );
+                let Accepted { user, queue, payload, job, .. } = it;
+                let says = match distinct {
+                    0 => format!(
+                        "{user} sent an idempotency key again that stands for a job, but the queue made another in {queue} \
+                         of payload {payload}: {job}"
+                    ),
+                    _ => format!(
+                        "{user} sent the same idempotency key again, but the queue made {created} jobs in {queue} of \
+                         payload {payload} where the keys allow {distinct}; the last is {job}"
+                    ),
+                };
+                self.superfluous.insert(seen.named.job, ());
                 notes.exercised(IDEMPOTENT);
                 notes.broken(IDEMPOTENT, says, self.demands.lines_and(&seen.named, seen.line));
             }

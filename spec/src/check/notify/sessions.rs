@@ -45,17 +45,15 @@ impl Sessions {
 
     fn open(&mut self, line: u64, it: &Session, session: Print, user: User) {
         let stays = self.users.at(user);
-        let closed = |(n, stay): (usize, &Stay)| match stay.now {
-            Now::ClosedAt(line) if it.resumed => Some((line, n)),
-            _ => None,
-        };
+        let mut closed = (0..stays.len()).filter(|&stay| it.resumed && matches!(stays[stay].now, Now::ClosedAt(_)));
         let now = Now::Open(it.session.clone());
-        let stay = match stays.iter().enumerate().filter_map(closed).max() {
-            Some((_, stay)) => {
+        // Of several it may go on from any.
+        let stay = match (closed.next(), closed.next()) {
+            (Some(stay), None) => {
                 stays[stay].now = now;
                 stay
             }
-            None => {
+            _ => {
                 stays.push(Stay { line, now });
                 stays.len() - 1
             }

@@ -26,12 +26,14 @@ pub(super) struct Caused {
     told: ToldOnce,
 }
 
-/// What is known of a handler: the lines at which it began and was last done, and when it was done.
+/// What is known of a handler: the lines at which it began and was last done, when it was done, and whether it had
+/// succeeded at its job.
 struct Run {
     attempt: u32,
     begun_line: u64,
     finished_lines: Vec<u64>,
     finished_at: Option<u64>,
+    has_succeeded: bool,
 }
 
 impl Caused {
@@ -56,7 +58,8 @@ impl Caused {
             let leased = seen.ledger.live(job).and_then(Live::leased);
             if leased.is_some_and(|attempt| attempt.number == given.attempt) {
                 let attempt = given.attempt;
-                let run = Run { attempt, begun_line: seen.line, finished_lines: Vec::new(), finished_at: None };
+                let (begun_line, finished_lines) = (seen.line, Vec::new());
+                let run = Run { attempt, begun_line, finished_lines, finished_at: None, has_succeeded: false };
                 let runs = self.runs.at(job);
                 runs.retain(|run| run.attempt != attempt);
                 runs.reserve_exact(1);
@@ -71,6 +74,7 @@ impl Caused {
             for run in runs.filter(|run| run.attempt == ended.attempt) {
                 run.finished_lines.push(seen.line);
                 run.finished_at = Some(seen.event.at);
+                run.has_succeeded = ended.outcome == AttemptOutcome::Completed;
             }
         }
     }
@@ -82,11 +86,28 @@ impl Caused {
             let cause = self.lose(seen, it.clock, seen.named.job, live, attempt, notes);
             self.lost.insert(seen.named.job, cause);
         }
+        if let (Some(live), AttemptOutcome::Failed) = (live, it.outcome) {
+            self.judge_failed(seen, it, live, notes);
+        }
         if !matches!(it.then, Some(Then::RetryAt(_))) {
             self.forget(seen.named.job);
         } else if let Some(runs) = self.runs.get_mut(seen.named.job) {
             runs.retain(|run| run.attempt != it.attempt);
         }
+    }
+
+    /// An attempt whose handler has succeeded is no failed one. What is inferred goes by the handler's word in any case.
+    fn judge_failed(&mut self, seen: &Seen<'_>, it: &Settled, live: &Live, notes: &mut Notes) {
+        let runs = self.runs.get(seen.named.job).into_iter().flatten();
+        let run = runs.rev().find(|run| run.attempt == it.attempt && run.has_succeeded);
+        let Some(run) = run.filter(|_| !seen.ledger.header.inferred) else { return };
+        let says = format!(
+            "the handler of attempt {} of {} had succeeded, but the queue took the attempt for failed",
+            it.attempt, it.job
+        );
+        let lines: BTreeSet<u64> = live.lines_and(seen.line).into_iter().chain(run.finished_lines.clone()).collect();
+        notes.exercised(CAUSED);
+        self.told.broken(CAUSED, seen.named.job, says, lines.into_iter().collect(), notes);
     }
 
     fn forget(&mut self, job: Job) {

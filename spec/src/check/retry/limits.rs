@@ -2,15 +2,15 @@
 //! allows, and none after success.
 //!
 //! Where handlers are seen too, their word counts: a job whose handler failed and that is settled as completed is given
-//! up as well.
+//! up as well. Where clients are seen, so is a job that the queue cancels without being asked to.
 
 use super::{ToldOnce, attempts_max, deliveries};
 use crate::check::Seen;
-use crate::check::ledger::{End, EndHow, Live};
-use crate::check::number::Job;
+use crate::check::ledger::{End, EndHow, Live, Question};
+use crate::check::number::{Job, Queue};
 use crate::check::print::Table;
 use crate::clause::Place;
-use crate::history::{AttemptOutcome, Ended, Finished, Redriven, Settled, Then, What};
+use crate::history::{AttemptOutcome, Cancelled, Ended, Finished, Redriven, Reply, Settled, Sight, Then, Told, What};
 use crate::verdict::Notes;
 
 const AT_MOST: Place = Place::of("retry/at-most");
@@ -23,6 +23,27 @@ pub(super) struct Limits {
     told: ToldOnce,
     /// Leased jobs whose handler has failed: the attempt and the line.
     failed: Table<Job, (u32, u64)>,
+    cancels: Table<Job, Cancels>,
+}
+
+/// The cancels of one job.
+#[derive(Default)]
+struct Cancels {
+    /// Asked for and not refused.
+    asked: u64,
+    /// By the queue's word, how often one ended the job.
+    done: u64,
+    /// The last that did: what it breaks if nobody asked for it, and where.
+    last: Option<Stopped>,
+}
+
+/// A job that was cancelled while it had attempts left.
+#[derive(Clone, Copy)]
+struct Stopped {
+    clause: Place,
+    queue: Queue,
+    clock: u64,
+    line: u64,
 }
 
 impl Limits {
@@ -35,7 +56,9 @@ impl Limits {
             }
             What::Finished(it) => self.finish(seen, it),
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
-            What::Cancelled(_) => drop(self.failed.remove(seen.named.job)),
+            What::Cancel(_) => self.cancels.at(seen.named.job).asked += 1,
+            What::Reply(it) => self.answer(seen, it, notes),
+            What::Cancelled(it) => self.cancel(seen, it, notes),
             What::Redriven(it) => self.redrive(seen, it, notes),
             _ => {}
         }
@@ -109,6 +132,56 @@ impl Limits {
                 self.failed.insert(job, (ended.attempt, seen.line));
             }
         }
+    }
+
+    /// The queue cancels a job.
+    fn cancel(&mut self, seen: &Seen<'_>, it: &Cancelled, notes: &mut Notes) {
+        let job = seen.named.job;
+        self.failed.remove(job);
+        let Some(live) = seen.ledger.live(job).filter(|_| seen.ledger.header.sees(Sight::Clients)) else {
+            return;
+        };
+        let cancels = self.cancels.at(job);
+        cancels.done += 1;
+        cancels.last =
+            left(seen, live).map(|clause| Stopped { clause, queue: live.queue, clock: it.clock, line: seen.line });
+        if cancels.asked < cancels.done {
+            self.tell_unasked(seen, job, live.lines_and(seen.line), notes);
+        }
+    }
+
+    /// A cancel that is refused was surely not done. If the job was cancelled all the same, nobody had asked for it.
+    fn answer(&mut self, seen: &Seen<'_>, it: &Reply, notes: &mut Notes) {
+        let refused = seen.asked.filter(|_| it.outcome == Told::Refused);
+        let Some(asked) = refused.filter(|asked| matches!(asked.what, Question::Cancel)) else {
+            return;
+        };
+        let job = asked.named.job;
+        let Some(cancels) = self.cancels.get_mut(job) else {
+            return;
+        };
+        cancels.asked = cancels.asked.saturating_sub(1);
+        let line = cancels.last.map(|stopped| stopped.line);
+        if cancels.asked < cancels.done {
+            self.tell_unasked(seen, job, line.into_iter().chain([seen.line]).collect(), notes);
+        } else if cancels.asked == 0 {
+            self.cancels.remove(job);
+        }
+    }
+
+    fn tell_unasked(&mut self, seen: &Seen<'_>, job: Job, lines: Vec<u64>, notes: &mut Notes) {
+        let Some(stopped) = self.cancels.get(job).and_then(|cancels| cancels.last) else {
+            return;
+        };
+        let says = format!(
+            "{} ({}) was cancelled at clock {} with attempts left, although nobody had asked for that, or all who did were \
+             refused",
+            seen.ledger.job_name(job),
+            seen.ledger.queue_name(stopped.queue),
+            stopped.clock,
+        );
+        notes.exercised(stopped.clause);
+        self.told.broken(stopped.clause, job, says, lines, notes);
     }
 
     /// A job whose handler failed is taken for done, although it could be tried again.
@@ -188,5 +261,14 @@ impl Limits {
         };
         let says = format!("{} completed at clock {}, but was put back into its queue", it.job, end.clock);
         self.told.broken(STOPS, seen.named.job, says, vec![end.line, seen.line], notes);
+    }
+}
+
+/// The clause that is broken if `live` is given up now: none if its attempts are over, or nothing says how many it has.
+fn left(seen: &Seen<'_>, live: &Live) -> Option<Place> {
+    match seen.ledger.policy(live.queue)?.attempts.max() {
+        Some(max) if max <= deliveries(live) && live.leased().is_none() => None,
+        Some(_) => Some(AT_LEAST),
+        None => Some(INFINITE),
     }
 }

@@ -102,9 +102,17 @@ fn unfit(seen: &Seen<'_>, live: &Live, it: &Settled) -> Option<String> {
     if let Some(end) = &attempt.end {
         return Some(format!("that attempt had ended at clock {}", end.clock));
     }
-    let newer = live.attempts.last().filter(|_| 0 < behind)?;
-    let processor = seen.ledger.known.processors.text(newer.processor);
-    Some(format!("attempt {} had been granted to {processor} at clock {}", newer.number, newer.granted_clock))
+    if let Some(newer) = live.attempts.last().filter(|_| 0 < behind) {
+        let processor = seen.ledger.known.processors.text(newer.processor);
+        return Some(format!(
+            "attempt {} had been granted to {processor} at clock {}",
+            newer.number, newer.granted_clock
+        ));
+    }
+    // Whether or not somebody has said so yet. Seen from outside, a lease's end is not known so exactly.
+    let surely = attempt.lease_until.saturating_add(seen.ledger.slack().clock_error_ms);
+    let ran_out = it.outcome != AttemptOutcome::Lost && !seen.ledger.header.inferred && surely < it.clock;
+    ran_out.then(|| format!("its lease had held until clock {} alone", attempt.lease_until))
 }
 
 fn over(end: &End) -> String {

@@ -43,7 +43,7 @@ impl Family for Status {
         self.rows.see(seen, &self.redrives, notes);
         if let What::StatusRead(it) = &seen.event.what {
             self.writes.read(seen, it, &self.crashes, &self.redrives, notes);
-            self.rows.read(seen, it, &self.redrives, notes);
+            self.rows.read(seen, it, &self.crashes, &self.redrives, notes);
             let purged = self.writes.may_be_purged(seen.named.job);
             self.moves.read(seen, it, purged, &self.crashes, &self.redrives, notes);
         }

@@ -3,7 +3,7 @@
 //!
 //! Where the queue's word is seen too, the row is held against it, as far as it had spoken before the read was asked.
 
-use super::{FINAL, MONOTONIC, Redrives, in_order, read_by, stage, words};
+use super::{Crashes, FINAL, MONOTONIC, Redrives, in_order, read_by, stage, words};
 use crate::check::Seen;
 use crate::check::ledger::EndHow;
 use crate::check::number::Job;
@@ -74,7 +74,14 @@ impl Rows {
         }
     }
 
-    pub(super) fn read(&mut self, seen: &Seen<'_>, it: &StatusRead, redrives: &Redrives, notes: &mut Notes) {
+    pub(super) fn read(
+        &mut self,
+        seen: &Seen<'_>,
+        it: &StatusRead,
+        crashes: &Crashes,
+        redrives: &Redrives,
+        notes: &mut Notes,
+    ) {
         let Some(row) = &it.row else { return };
         notes.exercised(MONOTONIC);
         notes.exercised(FINAL);
@@ -84,16 +91,38 @@ impl Rows {
         if let Some(wrong) = wrong_end(row).or_else(|| wrong_error(row, redrives.may_lie(seen.named.job))) {
             notes.broken(FINAL, format!("{}: {wrong}", read_by(it)), vec![seen.line]);
         } else {
-            self.judge_end(seen, it, row, redrives, notes);
+            self.judge_end(seen, it, row, (crashes, redrives), notes);
+        }
+    }
+
+    /// A job that the queue completed before the question was asked is shown as final. What a crash may have undone is
+    /// `status/durable`'s, and what was only inferred may have come later.
+    fn judge_completed(&self, seen: &Seen<'_>, it: &StatusRead, row: &Row, crashes: &Crashes, notes: &mut Notes) {
+        let end = seen.ledger.ended(seen.named.job).filter(|end| end.how == EndHow::Completed);
+        let Some(end) = end.filter(|end| end.at < it.asked_at && !row.is_final && !seen.ledger.header.inferred) else {
+            return;
+        };
+        if seen.ledger.live(seen.named.job).is_none() && crashes.since(end.at).is_none() {
+            let says =
+                format!("{}: the row says {}, but it had completed at {}", read_by(it), words(stage(row)), end.at);
+            notes.broken(FINAL, says, in_order([end.line, seen.line]));
         }
     }
 
     /// Holds the row against how the queue said that the last attempt ended.
-    fn judge_end(&mut self, seen: &Seen<'_>, it: &StatusRead, row: &Row, redrives: &Redrives, notes: &mut Notes) {
+    fn judge_end(
+        &mut self,
+        seen: &Seen<'_>,
+        it: &StatusRead,
+        row: &Row,
+        (crashes, redrives): (&Crashes, &Redrives),
+        notes: &mut Notes,
+    ) {
         let live = seen.ledger.live(seen.named.job);
         if row.is_final && row.status == Status::Failed && live.is_some() {
             self.doubted.entry(seen.named.job).or_insert(seen.line);
         }
+        self.judge_completed(seen, it, row, crashes, notes);
         let Some(end) = self.ends.get(seen.named.job) else { return };
         if redrives.may_lie_after(seen.named.job, end.at) {
             return;

@@ -19,7 +19,7 @@ pub(super) struct Writes {
     jobs: PerNumber<Told>,
     /// The first acknowledged cancel of each job.
     cancelled: Table<Job, Write>,
-    purges: Table<Job, ()>,
+    purges: Table<Job, Purges>,
     pauses: BTreeMap<Queue, Write>,
     /// Jobs whose end was lost, as has been reported.
     lost: Table<Job, ()>,
@@ -27,6 +27,15 @@ pub(super) struct Writes {
     resumes: BTreeMap<Queue, BTreeSet<u64>>,
     /// By queue, the line at which a resume was asked last.
     resume_lines: BTreeMap<Queue, u64>,
+}
+
+/// The purges of one job.
+#[derive(Debug, Default)]
+struct Purges {
+    /// Asked for and not refused.
+    asked: u64,
+    /// Whether the queue says that it was dropped.
+    done: bool,
 }
 
 /// What clients know of a job's enqueue.
@@ -60,16 +69,17 @@ impl Writes {
         match &seen.event.what {
             What::Accepted(it) if it.how == How::Created => self.jobs.at(seen.named.job).owner = seen.named.user,
             What::Reply(it) => self.reply(seen, it),
-            What::Purge(_) | What::Purged(_) => drop(self.purges.insert(seen.named.job, ())),
+            What::Purge(_) => self.purges.at(seen.named.job).asked += 1,
+            What::Purged(_) => self.purges.at(seen.named.job).done = true,
             What::Resume(it) => self.resume(seen, it),
             What::Granted(it) => self.grant(seen, it, crashes, notes),
             _ => {}
         }
     }
 
-    /// Whether somebody asked to drop `job` for good: its row may go with it.
+    /// Whether somebody asked to drop `job` for good and was not refused, or the queue did: its row may go with it.
     pub(super) fn may_be_purged(&self, job: Job) -> bool {
-        self.purges.contains(job)
+        self.purges.get(job).is_some_and(|purges| purges.done || 0 < purges.asked)
     }
 
     fn reply(&mut self, seen: &Seen<'_>, it: &Reply) {
@@ -80,6 +90,12 @@ impl Writes {
             && let Some(open) = self.resumes.get_mut(&queue)
         {
             open.remove(&it.op);
+        }
+        if let Question::Purge = asked.what
+            && it.outcome == Outcome::Refused
+            && let Some(purges) = self.purges.get_mut(job)
+        {
+            purges.asked = purges.asked.saturating_sub(1);
         }
         if it.outcome != Outcome::Ok {
             return;
