@@ -63,8 +63,14 @@ impl Bench {
     }
 
     fn claim(&mut self, claim: Claim) -> Vec<LeaseId> {
+        self.batch(claim).1
+    }
+
+    /// The id of the batch that is given, empty if none is, and its leases.
+    fn batch(&mut self, claim: Claim) -> (String, Vec<LeaseId>) {
         match self.one(Command::Claim(claim)) {
-            Answer::Claimed(claimed) => claimed.into_iter().flat_map(|it| it.jobs).map(|job| job.lease).collect(),
+            Answer::Claimed(None) => Default::default(),
+            Answer::Claimed(Some(it)) => (it.batch, it.jobs.into_iter().map(|job| job.lease).collect()),
             other => panic!("{other:?}"),
         }
     }
@@ -159,6 +165,7 @@ fn claim(now_ms: u64) -> Claim {
         is_batch: true,
         max: 1,
         rate: None,
+        keep_attempts: true,
         lease_until_ms: now_ms + 1_000,
         now_ms,
     }
@@ -170,6 +177,11 @@ fn fail(lease: &LeaseId, then: Then, now_ms: u64) -> Settle {
 
 fn complete(lease: &LeaseId, now_ms: u64) -> Settle {
     Settle { outcome: Outcome::Completed(json("[1]")), ..fail(lease, Then::Complete, now_ms) }
+}
+
+/// The batch stays together, and is tried again at `at_ms`.
+fn keep(lease: &LeaseId, at_ms: u64, now_ms: u64) -> Settle {
+    Settle { keep_batch: true, ..fail(lease, Then::RetryAt(at_ms), now_ms) }
 }
 
 fn bury(lease: &LeaseId, now_ms: u64) -> Settle {

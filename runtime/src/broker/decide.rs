@@ -17,7 +17,7 @@ const REPEATS_MS: u64 = 20 * 60_000;
 pub const LEASE_MARGIN_MS: u64 = 5_000;
 
 /// The longest lease that a consumer may ask for: 12 hours, Cloudflare's limit.
-pub(super) const LEASE_MAX_MS: u64 = 12 * 3_600_000;
+const LEASE_MAX_MS: u64 = 12 * 3_600_000;
 
 /// The longest delay that a consumer may ask for: 12 hours, Cloudflare's limit.
 const DELAY_MAX_MS: u64 = 12 * 3_600_000;
@@ -90,14 +90,17 @@ fn keeps_batch(policy: &Policy) -> bool {
     policy.schedule.is_some()
 }
 
-/// How long the lease of a delivery holds.
+/// How long the lease of a delivery holds. What the policy asks for is not cut short: a delivery whose lease is shorter
+/// than its timeout is never begun.
 pub(super) fn lease_ms(policy: &Policy, asked_ms: Option<u64>) -> u64 {
-    asked_ms.unwrap_or(policy.timeout_ms + LEASE_MARGIN_MS).clamp(1, LEASE_MAX_MS)
+    asked_ms.map_or(policy.timeout_ms + LEASE_MARGIN_MS, |ms| ms.clamp(1, LEASE_MAX_MS))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use kew_spec::queues::DURATION_MAX_MS;
 
     const HOUR_MS: u64 = 3_600_000;
 
@@ -233,5 +236,7 @@ mod tests {
         assert_eq!(lease_ms(&policy, Some(0)), 1);
         assert_eq!(lease_ms(&policy, Some(70)), 70);
         assert_eq!(lease_ms(&policy, Some(13 * HOUR_MS)), 12 * HOUR_MS);
+        let slow = Policy { timeout_ms: DURATION_MAX_MS, ..policy };
+        assert_eq!(lease_ms(&slow, None), DURATION_MAX_MS + 5_000, "however long the timeout is");
     }
 }

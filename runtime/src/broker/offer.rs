@@ -65,12 +65,13 @@ fn due_ms(policy: &Policy, queue: &QueueOutlook, now_ms: u64) -> Option<u64> {
     Some(filled_ms.max(rate_due_ms(policy, queue)).max(now_ms))
 }
 
-/// When the rate limit leaves room for one more start.
+/// When the rate limit leaves room for the next delivery: all of a batch that is tried again as a whole, if the limit ever
+/// has room for that.
 fn rate_due_ms(policy: &Policy, queue: &QueueOutlook) -> u64 {
     let Some(limit) = &policy.rate_limit else { return 0 };
-    let used = queue.recent_claims_ms.len();
-    match used.checked_sub(limit.starts as usize) {
-        Some(oldest_that_counts) => queue.recent_claims_ms[oldest_that_counts] + limit.per_ms,
+    let after = queue.recent_claims_ms.len() + queue.head_jobs.clamp(1, limit.starts) as usize;
+    match after.checked_sub(limit.starts as usize + 1) {
+        Some(last_to_leave) => queue.recent_claims_ms[last_to_leave] + limit.per_ms,
         None => 0,
     }
 }
@@ -86,6 +87,7 @@ mod tests {
             oldest_ready_ms: Some(oldest_ready_ms),
             ready,
             head_keeps_batch: false,
+            head_jobs: 1,
             next_ready_ms: None,
             recent_claims_ms: Vec::new(),
         }
@@ -146,6 +148,25 @@ mod tests {
         assert_eq!(chosen(vec![waiting("email_notification", 0, 1)], 5_000).as_deref(), Some("email_notification"));
         let outlook = Outlook { queues: vec![waiting("email_notification", 0, 99)], ..Outlook::default() };
         assert_eq!(next_due_ms(&Queues::default(), &outlook, &[], 10), Some(5_000));
+    }
+
+    #[test]
+    fn a_batch_that_is_tried_again_waits_for_room_for_all_of_it() {
+        let due_ms = |head_jobs| {
+            let recent_claims_ms = (101..=105).collect();
+            let queue = QueueOutlook {
+                head_keeps_batch: true,
+                head_jobs,
+                recent_claims_ms,
+                ..waiting("ai_enhancement", 0, 20)
+            };
+            let outlook = Outlook { queues: vec![queue], ..Outlook::default() };
+            next_due_ms(&Queues::default(), &outlook, &[], 200)
+        };
+        assert_eq!(due_ms(5), None, "it may go out now");
+        assert_eq!(due_ms(6), Some(1_101));
+        assert_eq!(due_ms(10), Some(1_105));
+        assert_eq!(due_ms(20), Some(1_105), "there is never room for more than ten");
     }
 
     #[test]

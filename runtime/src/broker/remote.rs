@@ -172,14 +172,17 @@ fn refusal(reply: &Reply) -> Refusal {
     #[derive(Deserialize)]
     struct Problem {
         detail: Option<String>,
-        refusal: Option<Refusal>,
+        refusal: Option<serde_json::Value>,
     }
     let problem: Option<Problem> = serde_json::from_slice(&reply.body).ok();
     let (detail, refusal) = problem.map_or((None, None), |it| (it.detail, it.refusal));
+    // A broker of another version may have refusals that are not known here: they go by their status too.
+    let refusal = refusal.and_then(|it| serde_json::from_value(it).ok());
     let detail = detail.unwrap_or_else(|| format!("the broker answers {}", reply.status));
     refusal.unwrap_or(match reply.status {
         StatusCode::NOT_FOUND => Refusal::NotFound(detail),
         StatusCode::CONFLICT => Refusal::Conflict(detail),
+        StatusCode::UNPROCESSABLE_ENTITY => Refusal::KeyReused(detail),
         // Not about the request: the token was changed, or somebody in between is overloaded.
         StatusCode::UNAUTHORIZED | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
             Refusal::Unavailable(detail)
@@ -222,6 +225,8 @@ mod tests {
         assert_eq!(reply(StatusCode::UNAUTHORIZED, detail), Refusal::Unavailable("why".into()));
         assert_eq!(reply(StatusCode::TOO_MANY_REQUESTS, detail), Refusal::Unavailable("why".into()));
         assert_eq!(reply(StatusCode::BAD_GATEWAY, detail), Refusal::Unavailable("why".into()));
+        let newer = r#"{"detail": "why", "refusal": {"unheard_of": "why"}}"#;
+        assert_eq!(reply(StatusCode::UNPROCESSABLE_ENTITY, newer), Refusal::KeyReused("why".into()));
         let bare = Refusal::Unavailable("the broker answers 502 Bad Gateway".into());
         assert_eq!(reply(StatusCode::BAD_GATEWAY, "<html>"), bare);
     }

@@ -366,6 +366,7 @@ impl Writer {
                 is_batch: policy.batch.is_some(),
                 max: pull.batch_size_max.unwrap_or(u32::MAX).clamp(1, policy.batch_size_max()),
                 rate: policy.rate_limit.as_ref().map(|limit| (limit.starts, limit.per_ms)),
+                keep_attempts: policy.dead_letter_queue.is_some(),
                 lease_until_ms: now_ms + lease_ms,
                 now_ms,
             })

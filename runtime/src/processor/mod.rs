@@ -140,8 +140,36 @@ impl Running {
     fn finished(&mut self, done: Result<String, tokio::task::JoinError>) {
         match done {
             Ok(delivery) => drop(self.handles.remove(&delivery)),
-            // Revoked: its handle went with the revocation. A panic of the handler is caught before.
-            Err(error) => debug_assert!(error.is_cancelled(), "{error}"),
+            Err(error) => {
+                // Revoked, and its handle went with that. A handler may have panicked as it was stopped; whatever else did,
+                // its slot is free again.
+                if error.is_panic() {
+                    tracing::error!(%error, "a delivery ended without being settled; left to its lease's end");
+                }
+                self.handles.retain(|_, handle| handle.id() != error.id());
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_delivery_whose_task_panics_leaves_its_slot() {
+        let mut running = Running::default();
+        for id in ["panics", "goes on"] {
+            let task = running.tasks.spawn(async move {
+                if id == "panics" {
+                    panic!("as its handler was stopped")
+                }
+                std::future::pending().await
+            });
+            running.handles.insert(id.into(), task);
+        }
+        let done = running.tasks.join_next().await.expect("there are two");
+        running.finished(done);
+        assert_eq!(running.handles.keys().collect::<Vec<_>>(), ["goes on"]);
     }
 }

@@ -147,7 +147,8 @@ pub struct Idempotency {
 
 /// A delivery to make of what waits in `queue`. Jobs that waited longest (by ready time, then by order of enqueueing)
 /// come first. A job is deliverable when its ready time has come, its queue is not paused, no lease holds it, and no older
-/// live job has the same queue and key.
+/// live job has the same queue and key. One that belongs to a batch (see [`Settle::keep_batch`]) is so together with it:
+/// once all of the batch that have not ended are ready and none is leased, as if each had become ready when the last did.
 #[derive(Clone, Debug)]
 pub struct Claim {
     /// Which queue.
@@ -157,13 +158,17 @@ pub struct Claim {
     /// The delivery's id.
     pub delivery: String,
     /// Whether its jobs are a batch that may be tried again as a whole. The batch has the id of its first delivery. If the
-    /// job that waited longest still belongs to a batch (see [`Settle::keep_batch`]), exactly the deliverable jobs of that
-    /// batch are taken, under its id, though they be more than `max`: a part of it would pass for the whole.
+    /// job that waited longest still belongs to a batch (see [`Settle::keep_batch`]), exactly the jobs of that batch are
+    /// taken, under its id, though they be more than `max`; and none while the rate limit leaves room for a part of them
+    /// alone. A part of it would pass for the whole: if the limit never has room for all, one is a batch of its own.
     pub is_batch: bool,
     /// How many jobs at most.
     pub max: u32,
     /// No window of `.1` milliseconds may hold more than `.0` claimed jobs of the queue.
     pub rate: Option<(u32, u64)>,
+    /// Whether what is known of the attempts that begin now is kept, should they fail, for the dead letter that a job may
+    /// become ([`DeadLetterRow::attempts`]). Of a job that is tried without end it would grow without end.
+    pub keep_attempts: bool,
     /// Until when the lease holds.
     pub lease_until_ms: u64,
     /// When.
@@ -180,6 +185,7 @@ pub struct Settle {
     /// What follows.
     pub then: Then,
     /// Whether the job stays in its batch, if it was claimed in one (see [`Claim::is_batch`]), to be tried again together.
+    /// It leaves the batch when it takes a newer payload: under the batch's id that would pass for the older one.
     pub keep_batch: bool,
     /// When.
     pub now_ms: u64,
@@ -354,6 +360,8 @@ pub struct QueueOutlook {
     pub ready: u32,
     /// Whether the one that waited longest belongs to a batch that is tried again as a whole.
     pub head_keeps_batch: bool,
+    /// How many jobs the next delivery holds at least: all of that batch, or one; 0 if none is deliverable.
+    pub head_jobs: u32,
     /// When the next one becomes ready that is not yet.
     pub next_ready_ms: Option<u64>,
     /// When its rate-limited claims took place, the oldest first: those of the last window that was claimed with.
@@ -476,7 +484,7 @@ pub struct DeadLetterRow {
     pub job: JobRow,
     /// When it died.
     pub died_ms: u64,
-    /// Every attempt since it was enqueued or redriven.
+    /// Every attempt since it was enqueued or redriven that was claimed to be kept ([`Claim::keep_attempts`]).
     pub attempts: Vec<FailedAttempt>,
 }
 

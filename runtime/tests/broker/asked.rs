@@ -1,12 +1,16 @@
 //! What a request means as a whole, and what its refusal says.
 
-use kew_runtime::broker::{Handle, JobRequest, Pull, Queue, Refusal, Report, Request, Response, Settlement};
+use std::sync::atomic::Ordering;
+
+use kew_runtime::broker::{
+    Handle, IDEMPOTENCY_MS, JobRequest, Pull, Queue, Refusal, Report, Request, Response, Settlement,
+};
 use kew_runtime::store::{How, LeaseId, Query, Rows};
 use kew_spec::queues::Queues;
 
 use crate::{
-    call, complete, created, delivered, fail, hows, job, once, one, pulled, sync, with_broker, with_broker_and_file,
-    with_queues,
+    call, complete, created, delivered, fail, hows, job, once, one, pulled, run, sync, with_broker,
+    with_broker_and_file, with_queues,
 };
 
 #[test]
@@ -34,6 +38,38 @@ fn a_job_for_a_key_that_waits_for_another_user_is_refused_and_of_a_list_it_alone
         assert_eq!(hows(&handle, list).await, Err(Refusal::Conflict(why)));
         assert_eq!(hows(&handle, vec![bens("h", "f"), bens("i", "g")]).await, Ok(vec![How::Coalesced; 2]));
     });
+}
+
+#[test]
+fn the_keys_of_a_list_whose_jobs_were_made_on_different_days_end_together() {
+    run(
+        Queues::default(),
+        |writer| writer,
+        |handle, _, ahead_ms| async move {
+            created(&handle, vec![sync("a", "e")]).await;
+            let list = |ids: [&str; 2], keys: [&str; 2], print: &str| {
+                let named = ids.into_iter().zip(keys).zip(["list", "list 1"]);
+                let bens = named.map(|((id, key), name)| JobRequest {
+                    user: "ben".into(),
+                    idempotency: Some((name.into(), print.into())),
+                    ..sync(id, key)
+                });
+                bens.collect::<Vec<_>>()
+            };
+            let first = hows(&handle, list(["b", "c"], ["f", "e"], "print")).await;
+            assert!(matches!(first, Err(Refusal::Conflict(_))), "{first:?}");
+            let granted = delivered(&handle, Pull { queues: vec!["data_sync".into()], ..one("p") }).await;
+            assert!(complete(&handle, &granted.leases[0]).await);
+            ahead_ms.fetch_add(IDEMPOTENCY_MS / 2, Ordering::Relaxed);
+            let again = hows(&handle, list(["b", "c"], ["f", "e"], "print")).await;
+            assert_eq!(again, Ok(vec![How::Replayed, How::Created]), "what was refused is made now");
+            ahead_ms.fetch_add(IDEMPOTENCY_MS - 1, Ordering::Relaxed);
+            let other = hows(&handle, list(["d", "h"], ["g", "h"], "other")).await;
+            assert!(matches!(other, Err(Refusal::KeyReused(_))), "{other:?}");
+            ahead_ms.fetch_add(1, Ordering::Relaxed);
+            created(&handle, list(["d", "h"], ["g", "h"], "other")).await;
+        },
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use kew_spec::queues::Queues;
 
 use crate::{
     ask, call, complete, created, delivered, ends, fail, job, one, row, run, sleep, sync, timed, with_broker,
-    with_broker_and_file,
+    with_broker_and_file, with_queues,
 };
 
 fn patient(processor: &str) -> Pull {
@@ -90,6 +90,22 @@ fn a_scheduled_queue_gives_what_it_has_at_its_tick() {
         assert!(fail(&handle, &granted.leases[0]).await);
         let (again, took) = timed(delivered(&handle, patient("p"))).await;
         assert_eq!((again.delivery.batch, took), (granted.delivery.batch, 300_000));
+    });
+}
+
+#[test]
+fn a_batch_that_is_tried_again_goes_out_when_the_rate_limit_has_room_for_all_of_it() {
+    let queues = "[points]\npriority = \"low\"\nattempts = \"infinite\"\nbackoff = \"next-tick\"\ntimeout_ms = 1_000\n\
+                  rate_limit = { starts = 4, per_ms = 10_050 }\nbatch = { size = 3 }\nschedule = { every_ms = 1_000 }";
+    with_queues(Queues::parse(queues).expect("it is allowed"), |handle| async move {
+        created(&handle, ["a", "b", "c"].map(|id| JobRequest { queue: "points".into(), ..job(id) }).into()).await;
+        let first = delivered(&handle, patient("p")).await;
+        assert_eq!(first.leases.len(), 3);
+        for lease in &first.leases {
+            assert!(fail(&handle, lease).await);
+        }
+        let (again, took) = timed(delivered(&handle, patient("p"))).await;
+        assert_eq!((again.delivery.batch, again.leases.len(), took), (first.delivery.batch, 3, 10_050));
     });
 }
 

@@ -6,8 +6,8 @@ use kew_runtime::broker::{Granted, JobRequest, Pull, Request};
 use kew_spec::queues::Queues;
 
 use crate::{
-    BEGIN_MS, ask, call, complete, created, delivered, fail, job, json, one, run_in, sleep, sync, with_broker,
-    with_queues,
+    BEGIN_MS, ask, call, complete, created, delivered, fail, job, json, one, row, run_in, sleep, sync, with_broker,
+    with_broker_and_file, with_queues,
 };
 
 fn ids(deliveries: &[Granted]) -> Vec<Vec<&str>> {
@@ -194,4 +194,30 @@ fn a_rate_limit_whose_window_was_made_longer_does_not_stand_in_the_way_of_other_
             assert_eq!(ask(&handle, one("p")).await.deliveries.len(), 0);
         },
     );
+}
+
+#[test]
+fn a_delivery_may_take_as_long_as_its_policy_says_however_long_that_is() {
+    let queues = "[slow]\npriority = \"low\"\nattempts = 1\ntimeout_ms = 2_592_000_000";
+    with_queues(Queues::parse(queues).expect("it is allowed"), |handle| async move {
+        created(&handle, vec![JobRequest { queue: "slow".into(), ..job("a") }]).await;
+        let granted = delivered(&handle, one("p")).await;
+        assert!(granted.delivery.timeout_ms < granted.lease_ms, "else no processor begins it");
+    });
+}
+
+#[test]
+fn attempts_are_kept_in_full_of_jobs_that_may_become_dead_letters_alone() {
+    with_broker_and_file(|handle, other| async move {
+        created(&handle, vec![sync("s", "entity"), job("a")]).await;
+        for granted in ask(&handle, Pull { slots: 2, ..one("p") }).await.deliveries {
+            assert!(fail(&handle, &granted.leases[0]).await);
+        }
+        for id in ["s", "a"] {
+            let row = row(&handle, id).await.expect("it is there");
+            assert_eq!(row.error.as_deref(), Some("it broke"), "{id}");
+        }
+        let kept = other.query_row("SELECT group_concat(job) FROM failed_attempt", [], |row| row.get::<_, String>(0));
+        assert_eq!(kept.as_deref(), Ok("a"));
+    });
 }

@@ -153,3 +153,25 @@ fn a_mail_is_sent_to_the_address_that_was_given_last() {
     bench.cancel("a", 1);
     assert_eq!(bench.ends()[0].email.as_deref(), Some("new@example.org"));
 }
+
+#[test]
+fn a_job_that_takes_a_newer_payload_leaves_the_batch_that_it_was_tried_in() {
+    for reopens in [false, true] {
+        let mut bench = Bench::new();
+        bench.enqueue(sync("a", "1", 0));
+        bench.enqueue(NewJob { key: Some("another".into()), ..sync("b", "1", 0) });
+        for lease in bench.claim(Claim { max: 2, ..claim(0) }) {
+            bench.settle(keep(&lease, 2, 1));
+        }
+        assert_eq!(bench.enqueue(sync("c", "2", 2)), ("a".into(), How::Coalesced));
+        if reopens {
+            bench = bench.reopen();
+        }
+        let outlook = bench.outlook(3).queues.remove(0);
+        assert_eq!((outlook.ready, outlook.head_jobs), (2, 1));
+        // Whoever has stored the first batch under its id takes the newer payload for another.
+        let (newer, kept) = (bench.batch(Claim { max: 9, ..claim(3) }), bench.batch(Claim { max: 9, ..claim(4) }));
+        assert_eq!((newer.0.as_str(), ids(&newer.1)), ("delivery-3", vec!["a"]));
+        assert_eq!((kept.0.as_str(), ids(&kept.1)), ("delivery-0", vec!["b"]));
+    }
+}

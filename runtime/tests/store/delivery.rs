@@ -43,8 +43,9 @@ fn an_idempotency_key_makes_one_job_of_one_request_of_one_user() {
     assert!(matches!(bench.one(Command::Enqueue(once("b", "key", "other", 99))), Answer::IdempotencyConflict));
     let other = NewJob { user: "bo".into(), ..once("b", "key", "other", 99) };
     assert_eq!(bench.enqueue(other), ("b".into(), How::Created));
-    assert_eq!(bench.enqueue(once("c", "key", "other", 100)), ("c".into(), How::Created), "the first is past its time");
-    assert_eq!(bench.enqueue(once("d", "key", "other", 101)), ("c".into(), How::Replayed));
+    assert_eq!(bench.enqueue(once("c", "key", "print", 150)), ("a".into(), How::Replayed), "it is remembered anew");
+    assert_eq!(bench.enqueue(once("c", "key", "other", 250)), ("c".into(), How::Created), "the first is past its time");
+    assert_eq!(bench.enqueue(once("d", "key", "other", 251)), ("c".into(), How::Replayed));
 }
 
 #[test]
@@ -251,4 +252,70 @@ fn a_start_is_forgotten_an_hour_after_its_window() {
         bench.one(Command::Prune { ended_before_ms: 0, now_ms });
         assert_eq!(kept(), rows, "at {now_ms}");
     }
+}
+
+#[test]
+fn a_batch_that_is_kept_waits_until_all_of_it_is_ready_and_none_of_it_is_leased() {
+    let mut bench = Bench::new();
+    ["a", "b", "c"].into_iter().for_each(|id| drop(bench.enqueue(job(id, 0))));
+    let leases = bench.claim(Claim { max: 3, ..claim(0) });
+    bench.settle(keep(&leases[0], 2, 1));
+    bench.settle(keep(&leases[1], 5, 1));
+    bench.enqueue(job("d", 2));
+    let outlook = bench.outlook(6).queues.remove(0);
+    assert_eq!((outlook.ready, outlook.head_keeps_batch, outlook.head_jobs), (1, false, 1), "c is leased");
+    assert_eq!(bench.batch(Claim { max: 9, ..claim(3) }).0, "delivery-3", "nobody else waits for it");
+    bench.settle(keep(&leases[2], 4, 4));
+    let mut bench = bench.reopen();
+    assert_eq!(bench.outlook(4).queues[0].next_ready_ms, Some(5));
+    assert!(bench.claim(claim(4)).is_empty(), "b is not ready");
+    let outlook = bench.outlook(5).queues.remove(0);
+    assert_eq!((outlook.oldest_ready_ms, outlook.ready, outlook.head_jobs), (Some(5), 3, 3));
+    let (batch, again) = bench.batch(claim(5));
+    assert_eq!((batch.as_str(), ids(&again)), ("delivery-0", vec!["a", "c", "b"]));
+}
+
+#[test]
+fn a_batch_that_is_kept_does_not_wait_for_a_job_that_has_ended() {
+    for how in 0..5 {
+        let mut bench = Bench::new();
+        ["a", "b"].into_iter().for_each(|id| drop(bench.enqueue(job(id, 0))));
+        let leases = bench.claim(Claim { max: 2, ..claim(0) });
+        bench.settle(keep(&leases[0], 2, 1));
+        assert!(bench.claim(claim(2)).is_empty(), "{how}");
+        match how {
+            0 => drop(bench.settle(complete(&leases[1], 3))),
+            1 => drop(bench.settle(fail(&leases[1], Then::Fail, 3))),
+            2 => drop(bench.settle(bury(&leases[1], 3))),
+            3 => drop(bench.cancel("b", 3)),
+            _ => {
+                bench.settle(keep(&leases[1], 100, 3));
+                bench.cancel("b", 3);
+            }
+        }
+        let (batch, again) = bench.batch(claim(3));
+        assert_eq!((batch.as_str(), ids(&again)), ("delivery-0", vec!["a"]), "{how}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_kept_waits_until_the_rate_limit_leaves_room_for_all_of_it() {
+    let mut bench = Bench::new();
+    ["a", "b", "c"].into_iter().for_each(|id| drop(bench.enqueue(job(id, 0))));
+    let limited = |starts, now_ms| Claim { max: 9, rate: Some((starts, 1_000)), ..claim(now_ms) };
+    for lease in bench.claim(limited(4, 0)) {
+        bench.settle(keep(&lease, 10, 1));
+    }
+    assert_eq!(bench.outlook(10).queues[0].head_jobs, 3);
+    assert!(bench.claim(limited(4, 10)).is_empty(), "there is room for one");
+    let (batch, again) = bench.batch(limited(4, 1_000));
+    assert_eq!((batch.as_str(), again.len()), ("delivery-0", 3));
+    for lease in &again {
+        bench.settle(keep(lease, 1_010, 1_001));
+    }
+    // By now the limit is smaller than the batch.
+    let (batch, part) = bench.batch(limited(2, 2_000));
+    assert_eq!((batch.as_str(), ids(&part)), ("delivery-2000", vec!["a", "b"]), "a part is a batch of its own");
+    let (batch, rest) = bench.batch(limited(2, 3_000));
+    assert_eq!((batch.as_str(), ids(&rest)), ("delivery-0", vec!["c"]));
 }

@@ -219,3 +219,58 @@ fn a_job_that_completed_or_was_cancelled_leaves_its_row_and_its_end_and_nothing_
     assert_eq!((left("job_status"), left("job_end")), (2, 2));
     assert_eq!((left("live"), left("failed_attempt"), left("dead_letter"), left("idempotency")), (0, 0, 0, 0));
 }
+
+#[test]
+fn attempts_are_kept_where_a_dead_letter_may_show_them_and_nowhere_else() {
+    let mut bench = Bench::new();
+    bench.enqueue(job("a", 0));
+    for (now_ms, keep_attempts) in [(1, false), (3, true), (5, false)] {
+        let lease = bench.claim(Claim { keep_attempts, ..claim(now_ms) }).remove(0);
+        // What a restart finds in the file is as much.
+        bench = bench.reopen();
+        bench.settle(fail(&lease, Then::RetryAt(now_ms + 2), now_ms + 1));
+        let row = bench.row("a");
+        assert_eq!(
+            (row.error.as_deref(), row.retry_count),
+            (Some("it broke"), lease.attempt - 1),
+            "its last error is shown"
+        );
+    }
+    let last = bench.claim(claim(7)).remove(0);
+    bench.settle(bury(&last, 8));
+    let kept = bench.dead_letters().remove(0).attempts;
+    assert_eq!(kept.iter().map(|it| it.attempt).collect::<Vec<_>>(), [2, 4]);
+}
+
+#[test]
+fn an_old_end_behind_a_newer_one_is_forgotten_with_it() {
+    let mut bench = Bench::new();
+    // Between the second and the third the clock was set back.
+    for (id, ended_ms) in [("first", 10), ("newer", 50), ("old", 20)] {
+        bench.enqueue(job(id, 0));
+        bench.cancel(id, ended_ms);
+    }
+    let mut left = |ended_before_ms| {
+        bench.one(Command::Prune { ended_before_ms, now_ms: 100 });
+        let rows = ["first", "newer", "old"].map(|id| bench.jobs(id));
+        rows.into_iter().flatten().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(left(30), ["newer", "old"]);
+    assert!(left(51).is_empty());
+}
+
+#[test]
+fn an_end_that_has_not_been_told_outlives_its_job_over_several_prunes() {
+    let mut bench = Bench::new();
+    for (id, ended_ms) in [("a", 10), ("b", 20)] {
+        bench.enqueue(job(id, 0));
+        let lease = bench.claim(claim(ended_ms)).remove(0);
+        bench.settle(complete(&lease, ended_ms));
+    }
+    for ended_before_ms in [15, 25] {
+        bench.one(Command::Prune { ended_before_ms, now_ms: 100 });
+    }
+    assert!(bench.jobs("a").is_empty() && bench.jobs("b").is_empty());
+    let ends: Vec<_> = bench.ends().into_iter().map(|end| (end.job, end.user)).collect();
+    assert_eq!(ends, ["a", "b"].map(|id| (id.to_owned(), "ada".to_owned())));
+}

@@ -30,17 +30,18 @@ impl Model {
 
     fn queue_outlook(&self, queue: String, now_ms: u64) -> QueueOutlook {
         let ready = self.ready(&queue, now_ms);
-        let head = ready.first().map(|&it| &self.jobs[it]);
-        let later = self.waiting(&queue).into_iter().map(|it| self.jobs[it].ready_ms);
+        let kept = self.kept(&ready);
+        let later = self.waiting(&queue).into_iter().map(|(ready_ms, _)| ready_ms);
         let recent = self
             .claims
             .get(&queue)
             .map(|(claims, window_ms)| claims.iter().copied().filter(|at_ms| now_ms < at_ms + window_ms).collect());
         QueueOutlook {
             paused: self.paused.contains(&queue),
-            oldest_ready_ms: head.map(|job| job.ready_ms),
+            oldest_ready_ms: ready.first().map(|(ready_ms, _)| *ready_ms),
             ready: ready.len() as u32,
-            head_keeps_batch: head.is_some_and(|job| job.batch.is_some()),
+            head_keeps_batch: kept.is_some(),
+            head_jobs: kept.unwrap_or(ready.len().min(1)) as u32,
             next_ready_ms: later.filter(|&ready_ms| now_ms < ready_ms).min(),
             recent_claims_ms: recent.unwrap_or_default(),
             queue,

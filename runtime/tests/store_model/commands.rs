@@ -28,7 +28,7 @@ pub(crate) struct Moment {
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Enqueue { job: NewJob, delay_ms: u64, remember_ms: u64 },
-    Claim { queue: usize, is_batch: bool, max: u32, rate: Option<(u32, u64)>, lease_ms: u64 },
+    Claim { queue: usize, is_batch: bool, max: u32, rate: Option<(u32, u64)>, keep_attempts: bool, lease_ms: u64 },
     Settle { which: prop::sample::Index, wrong: Option<Wrong>, outcome: Outcome, then: Then, keep_batch: bool },
     Cancel { job: u8, user: Option<usize> },
     Pause { queue: usize, paused: bool },
@@ -62,13 +62,16 @@ pub(crate) fn moments() -> impl Strategy<Value = Vec<Moment>> {
 fn step() -> impl Strategy<Value = Step> {
     let (job, queue, delay_ms) = (0..IDS, 0..QUEUES.len(), prop_oneof![Just(0), 0u64..3_000]);
     let rate = weighted(0.3, (1u32..4, prop_oneof![Just(1_000u64), 1u64..2_000]));
-    let claim = (queue.clone(), prop::bool::weighted(0.7), 1u32..4, rate, 1u64..10_000);
+    let (is_batch, keep_attempts) = (prop::bool::weighted(0.7), prop::bool::weighted(0.8));
+    let claim = (queue.clone(), is_batch, 1u32..4, rate, keep_attempts, 1u64..10_000);
     let wrong = prop_oneof![Just(Wrong::Queue), Just(Wrong::Job), Just(Wrong::Attempt), Just(Wrong::Fence)];
     let settle = (any::<prop::sample::Index>(), weighted(0.15, wrong), ending(), any::<bool>());
     prop_oneof![
         8 => (new_job(), delay_ms.clone(), prop_oneof![0u64..3_000, Just(90_000_000)])
             .prop_map(|(job, delay_ms, remember_ms)| Step::Enqueue { job, delay_ms, remember_ms }),
-        8 => claim.prop_map(|(queue, is_batch, max, rate, lease_ms)| Step::Claim { queue, is_batch, max, rate, lease_ms }),
+        8 => claim.prop_map(|(queue, is_batch, max, rate, keep_attempts, lease_ms)| {
+            Step::Claim { queue, is_batch, max, rate, keep_attempts, lease_ms }
+        }),
         8 => settle.prop_map(|(which, wrong, (outcome, then), keep_batch)| {
             Step::Settle { which, wrong, outcome, then, keep_batch }
         }),
@@ -140,13 +143,14 @@ impl Step {
                 job.repeats_until_ms = now_ms + remember_ms;
                 Command::Enqueue(job)
             }
-            Self::Claim { queue, is_batch, max, rate, lease_ms } => Command::Claim(Claim {
+            Self::Claim { queue, is_batch, max, rate, keep_attempts, lease_ms } => Command::Claim(Claim {
                 queue: QUEUES[queue].into(),
                 processor: "processor".into(),
                 delivery: format!("delivery-{serial}"),
                 is_batch,
                 max,
                 rate,
+                keep_attempts,
                 lease_until_ms: now_ms + lease_ms,
                 now_ms,
             }),

@@ -30,6 +30,7 @@ pub(crate) struct Job {
 pub(crate) struct Lease {
     pub(crate) started_ms: u64,
     pub(crate) until_ms: u64,
+    pub(crate) keeps_attempt: bool,
 }
 
 /// The model of a store.
@@ -99,11 +100,15 @@ impl Model {
 
     fn enqueue(&mut self, new: &NewJob) -> Answer {
         let replayed = |job: &str| Answer::Enqueued { job: job.into(), how: How::Replayed };
-        let used = new.idempotency.as_ref().and_then(|it| self.keys.get(&(new.user.clone(), it.key.clone())));
+        let used = new.idempotency.as_ref().and_then(|it| self.keys.get_mut(&(new.user.clone(), it.key.clone())));
         if let (Some(given), Some((fingerprint, job, until_ms))) = (&new.idempotency, used)
             && new.now_ms < *until_ms
         {
-            return if *fingerprint == given.fingerprint { replayed(job) } else { Answer::IdempotencyConflict };
+            if *fingerprint != given.fingerprint {
+                return Answer::IdempotencyConflict;
+            }
+            *until_ms = given.until_ms.max(*until_ms);
+            return replayed(job);
         }
         let own = (new.user.clone(), new.id.clone());
         match self.coalesced.get(&own) {
@@ -128,6 +133,7 @@ impl Model {
                 job.row.payload = new.payload.clone();
                 job.row.updated_ms = new.now_ms;
                 job.email = new.email.clone().or(job.email.take());
+                job.batch = None;
                 (job.row.id.clone(), How::Coalesced)
             }
             None => {
@@ -150,16 +156,35 @@ impl Model {
         job.key.is_some() && self.jobs.iter().any(|it| older(it) && it.key == job.key)
     }
 
-    /// Jobs of a queue that no lease holds and no older one blocks, the longest waiting first.
-    pub(crate) fn waiting(&self, queue: &str) -> Vec<usize> {
-        let waits = |job: &Job| job.row.queue == queue && job.is_live && job.lease.is_none() && !self.is_blocked(job);
-        let mut waiting: Vec<_> = (0..self.jobs.len()).filter(|&it| waits(&self.jobs[it])).collect();
-        waiting.sort_by_key(|&it| (self.jobs[it].ready_ms, self.jobs[it].order));
-        waiting
+    /// When a job that waits is ready, and its order among those that are so then: with a batch, that of its last job;
+    /// `None` while one of its batch is leased.
+    fn place(&self, job: &Job) -> Option<(u64, u64)> {
+        let is_mate = |it: &&Job| it.is_live && it.row.queue == job.row.queue && it.batch == job.batch;
+        match job.batch {
+            None => Some((job.ready_ms, job.order)),
+            Some(_) if self.jobs.iter().filter(is_mate).any(|it| it.lease.is_some()) => None,
+            Some(_) => self.jobs.iter().filter(is_mate).map(|it| (it.ready_ms, it.order)).max(),
+        }
     }
 
-    pub(crate) fn ready(&self, queue: &str, now_ms: u64) -> Vec<usize> {
-        self.waiting(queue).into_iter().filter(|&it| self.jobs[it].ready_ms <= now_ms).collect()
+    /// Jobs of a queue that no lease holds and no older one blocks, and when they are ready; the longest waiting first.
+    pub(crate) fn waiting(&self, queue: &str) -> Vec<(u64, usize)> {
+        let waits = |job: &Job| job.row.queue == queue && job.is_live && job.lease.is_none() && !self.is_blocked(job);
+        let jobs = self.jobs.iter().enumerate().filter(|(_, job)| waits(job));
+        let mut waiting: Vec<_> =
+            jobs.filter_map(|(at, job)| Some((self.place(job)?, (job.ready_ms, job.order), at))).collect();
+        waiting.sort();
+        waiting.into_iter().map(|((ready_ms, _), _, at)| (ready_ms, at)).collect()
+    }
+
+    pub(crate) fn ready(&self, queue: &str, now_ms: u64) -> Vec<(u64, usize)> {
+        self.waiting(queue).into_iter().filter(|&(ready_ms, _)| ready_ms <= now_ms).collect()
+    }
+
+    /// How many of the jobs that are `ready` belong to the batch of the first, which is tried again as a whole.
+    pub(crate) fn kept(&self, ready: &[(u64, usize)]) -> Option<usize> {
+        let first = self.jobs[ready.first()?.1].batch.as_ref()?;
+        Some(ready.iter().filter(|(_, at)| self.jobs[*at].batch.as_ref() == Some(first)).count())
     }
 
     fn claim(&mut self, claim: &Claim) -> Option<Claimed> {
@@ -174,10 +199,17 @@ impl Model {
         if limit == 0 || ready.is_empty() || self.paused.contains(&claim.queue) {
             return None;
         }
-        let kept = self.jobs[ready[0]].batch.clone();
+        let size = self.kept(&ready);
+        let can_fit = |size| claim.rate.is_none_or(|(starts, _)| size <= starts as usize);
+        if size.is_some_and(|size| room < size && can_fit(size)) {
+            return None;
+        }
+        let kept = self.jobs[ready[0].1].batch.clone();
         let limit = if kept.is_some() { room } else { limit };
-        let taken: Vec<_> = ready.into_iter().filter(|&it| self.jobs[it].batch == kept).take(limit).collect();
-        let batch = kept.or(claim.is_batch.then(|| claim.delivery.clone()));
+        let ready = ready.into_iter().map(|(_, at)| at);
+        let taken: Vec<_> = ready.filter(|&it| self.jobs[it].batch == kept).take(limit).collect();
+        let whole = kept.filter(|_| size == Some(taken.len()));
+        let batch = whole.or(claim.is_batch.then(|| claim.delivery.clone()));
         if let Some((_, window_ms)) = claim.rate {
             let claims = self.claims.entry(claim.queue.clone()).or_default();
             claims.0.extend(taken.iter().map(|_| claim.now_ms));
@@ -206,7 +238,7 @@ impl Model {
         };
         job.row.error = failure.map(|(_, error)| error.clone());
         job.row.updated_ms = settle.now_ms;
-        job.attempts.extend(failure.map(|(outcome, error)| FailedAttempt {
+        job.attempts.extend(failure.filter(|_| lease.keeps_attempt).map(|(outcome, error)| FailedAttempt {
             attempt: *attempt,
             outcome: outcome.into(),
             error: error.clone(),
@@ -357,7 +389,8 @@ impl Job {
         self.attempt += 1;
         self.fence += 1;
         self.batch = batch.clone();
-        self.lease = Some(Lease { started_ms: claim.now_ms, until_ms: claim.lease_until_ms });
+        let (started_ms, until_ms) = (claim.now_ms, claim.lease_until_ms);
+        self.lease = Some(Lease { started_ms, until_ms, keeps_attempt: claim.keep_attempts });
         self.row.status = Status::Processing;
         self.row.retry_count = self.attempt - 1;
         self.row.updated_ms = claim.now_ms;

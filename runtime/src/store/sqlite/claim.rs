@@ -53,17 +53,29 @@ fn choose(transaction: &mut Transaction<'_, '_>, claim: &Claim, places: &mut Vec
         return Ok(None);
     }
     let Some((_, kept)) = line.head(claim.now_ms) else { return Ok(None) };
-    let kept = kept.map(|kept| String::from(&**kept));
-    // A part of a batch under the batch's id would pass for the whole of it.
-    let limit = if kept.is_some() { room } else { room.min(claim.max) };
-    let chosen = line.places(kept.as_deref(), claim.now_ms, limit);
+    let kept = kept.map(|kept| (line.size(kept), String::from(&**kept)));
+    let limit = match &kept {
+        None => room.min(claim.max),
+        // A part of a batch under the batch's id would pass for the whole of it.
+        Some((size, _)) if is_short(claim, room, *size) => return Ok(None),
+        Some(_) => room,
+    };
+    let kept_id = kept.as_ref().map(|(_, id)| id.as_str());
+    let chosen = line.places(kept_id, claim.now_ms, limit);
     note_rate(transaction, claim, chosen.len())?;
     for place in &chosen {
-        transaction.lines.leave(&claim.queue, *place);
+        transaction.lines.leave(&claim.queue, *place, kept_id);
         places.push(Nat(place.1).into());
     }
-    let batch = kept.or_else(|| claim.is_batch.then(|| claim.delivery.clone()));
+    let whole = kept.filter(|(size, _)| *size == chosen.len()).map(|(_, id)| id);
+    let batch = whole.or_else(|| claim.is_batch.then(|| claim.delivery.clone()));
     Ok(Some(Chosen { batch, jobs: chosen.len() }))
+}
+
+/// Whether a batch of `size` jobs has to wait until the rate limit leaves room for all of them. One that is larger than
+/// the limit itself, which was made smaller since, would wait for ever: its parts go out as batches of their own.
+fn is_short(claim: &Claim, room: u32, size: usize) -> bool {
+    claim.rate.is_some_and(|(starts, _)| (room as usize) < size && size <= starts as usize)
 }
 
 /// The jobs of these numbers, and their payloads.
@@ -89,7 +101,7 @@ fn lease(
         attempt: waited.attempt + 1,
         fence: waited.fence + 1,
         batch: batch.clone(),
-        started_ms: claim.now_ms,
+        started_ms: claim.keep_attempts.then_some(claim.now_ms),
         lease_until_ms: Some(claim.lease_until_ms),
         ..waited
     };

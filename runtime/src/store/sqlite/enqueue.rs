@@ -9,7 +9,8 @@ use crate::store::{Answer, How, NewJob};
 
 /// The newest live job of a queue and key.
 pub(super) const NEWEST: &str = "
-    SELECT seq, lease_until_ms IS NOT NULL, (SELECT user_id FROM job_status WHERE job_status.rowid = seq) FROM live
+    SELECT seq, lease_until_ms IS NOT NULL, (SELECT user_id FROM job_status WHERE job_status.rowid = seq), ready_ms, batch
+    FROM live
     WHERE queue = ?1 AND key = ?2
     ORDER BY seq DESC LIMIT 1";
 
@@ -18,6 +19,8 @@ struct Newest {
     seq: u64,
     is_leased: bool,
     user: String,
+    ready_ms: Option<u64>,
+    batch: Option<String>,
 }
 
 /// Makes `job`, or says what became of it instead.
@@ -52,6 +55,7 @@ fn replayed(job: &NewJob) -> Answer {
 }
 
 /// The answer to a request that was there before and is still remembered, by its idempotency key or the id it came with.
+/// A key is remembered anew each time: so those of a list, of which some jobs were refused at first, end together.
 fn recall(transaction: &Transaction<'_, '_>, job: &NewJob) -> Result<Option<Answer>> {
     let (key, fingerprint) = match (&job.idempotency, &job.key) {
         (Some(given), _) => (given.key.clone(), given.fingerprint.as_str()),
@@ -59,12 +63,18 @@ fn recall(transaction: &Transaction<'_, '_>, job: &NewJob) -> Result<Option<Answ
         (None, None) => return Ok(None),
     };
     let sql = "SELECT fingerprint, job FROM idempotency WHERE user_id = ?1 AND key = ?2 AND ?3 < until_ms";
-    let params = params![job.user, key, Nat(job.now_ms)];
-    let used = transaction.connection.one(sql, params, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(used.map(|(used_for, job): (String, String)| match used_for == fingerprint {
-        true => Answer::Enqueued { job, how: How::Replayed },
-        false => Answer::IdempotencyConflict,
-    }))
+    let used = transaction
+        .connection
+        .one(sql, params![job.user, key, Nat(job.now_ms)], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let Some((used_for, made)) = used else { return Ok(None) };
+    if used_for != fingerprint {
+        return Ok(Some(Answer::IdempotencyConflict));
+    }
+    if let Some(given) = &job.idempotency {
+        let sql = "UPDATE idempotency SET until_ms = max(until_ms, ?3) WHERE user_id = ?1 AND key = ?2";
+        transaction.connection.change(sql, params![job.user, given.key, Nat(given.until_ms)])?;
+    }
+    Ok(Some(Answer::Enqueued { job: made, how: How::Replayed }))
 }
 
 /// Remembers which job a request made or gave its payload to: by its idempotency key; or, where nothing else would tell
@@ -91,15 +101,21 @@ fn newest_of_key(transaction: &Transaction<'_, '_>, job: &NewJob) -> Result<Opti
     let Some(key) = &job.key else { return Ok(None) };
     transaction.connection.one(NEWEST, params![job.queue, key], |row| {
         let Nat(seq) = row.get(0)?;
-        Ok(Newest { seq, is_leased: row.get(1)?, user: row.get(2)? })
+        let ready_ms = row.get::<_, Option<Nat>>(3)?.map(|Nat(ms)| ms);
+        Ok(Newest { seq, is_leased: row.get(1)?, user: row.get(2)?, ready_ms, batch: row.get(4)? })
     })
 }
 
-/// Gives the job that waits the newer payload. Its place and its ready time stay.
+/// Gives the job that waits the newer payload. Its place and its ready time stay. It leaves the batch that it was to be
+/// tried again with: whoever has stored that under its id already would take the newer payload for stored, too.
 fn coalesce(transaction: &mut Transaction<'_, '_>, job: &NewJob, waiting: Newest) -> Result<String> {
     let version = transaction.next_version();
-    let sql = "UPDATE live SET version = ?2, email = coalesce(?3, email) WHERE seq = ?1";
+    let sql = "UPDATE live SET version = ?2, email = coalesce(?3, email), batch = NULL WHERE seq = ?1";
     transaction.connection.change(sql, params![Nat(waiting.seq), Nat(version), job.email])?;
+    if let (Some(ready_ms), Some(batch)) = (waiting.ready_ms, &waiting.batch) {
+        transaction.lines.leave(&job.queue, (ready_ms, waiting.seq), Some(batch));
+        transaction.lines.wait(&job.queue, (ready_ms, waiting.seq), None);
+    }
     let stamp = transaction.stamp(job.now_ms);
     let sql = "UPDATE job_status SET payload = ?2, updated_at = max(updated_at, ?3) WHERE rowid = ?1 RETURNING id";
     let params = params![Nat(waiting.seq), Json(&job.payload), stamp];

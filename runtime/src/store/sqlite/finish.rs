@@ -137,7 +137,7 @@ pub(super) fn cancel(
     let Some(live) = Live::find(transaction, job)? else { return Ok(Ending::NotAllowed) };
     transaction.lines.release(job);
     if let Some(ready_ms) = live.ready_ms {
-        transaction.lines.leave(&live.queue, (ready_ms, live.seq));
+        transaction.lines.leave(&live.queue, (ready_ms, live.seq), live.batch.as_deref());
     }
     finish(transaction, &live, Final::Cancelled, now_ms)?;
     Ok(Ending::Done)

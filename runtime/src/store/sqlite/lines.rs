@@ -32,9 +32,11 @@ pub(super) struct Line {
     live: BTreeSet<u64>,
     /// Those that wait and belong to no batch.
     fresh: BTreeSet<Place>,
-    /// Those that wait and belong to a batch, which is tried again as a whole.
+    /// The batches that are tried again as a whole, by where they stand. One of which a job is still leased is not here:
+    /// it cannot go out before that has ended.
     kept: BTreeMap<Place, Arc<str>>,
-    batches: BTreeMap<Arc<str>, BTreeSet<Place>>,
+    /// Every batch of which a job waits or is leased.
+    batches: BTreeMap<Arc<str>, Batch>,
     /// When each lease runs out, and whose it is.
     leases: BTreeMap<(u64, u64), Arc<str>>,
     /// Whether it gives no deliveries.
@@ -46,6 +48,24 @@ pub(super) struct Line {
     through_ms: u64,
     /// Whether it has changed since its counts were last written down.
     is_changed: bool,
+}
+
+/// The live jobs of one batch.
+#[derive(Debug, Default)]
+struct Batch {
+    waiting: BTreeSet<Place>,
+    leased: u32,
+}
+
+impl Batch {
+    /// Where it stands as a whole: where the last of its jobs does, if all of them wait.
+    fn place(&self) -> Option<Place> {
+        self.waiting.last().copied().filter(|_| self.leased == 0)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.leased == 0
+    }
 }
 
 /// How many jobs a queue holds.
@@ -105,22 +125,30 @@ impl Lines {
     }
 
     /// A job that waits does so no more.
-    pub(super) fn leave(&mut self, queue: &str, place: Place) {
-        self.line(queue).leave(place);
+    pub(super) fn leave(&mut self, queue: &str, place: Place, batch: Option<&str>) {
+        self.line(queue).leave(place, batch);
     }
 
     /// A live job that does not wait is leased.
     pub(super) fn lease(&mut self, live: Live) {
         let Some(until_ms) = live.lease_until_ms else { return };
         let job: Arc<str> = live.job.as_str().into();
-        self.line(&live.queue).leases.insert((until_ms, live.seq), job.clone());
+        let line = self.line(&live.queue);
+        line.leases.insert((until_ms, live.seq), job.clone());
+        if let Some(batch) = &live.batch {
+            line.change(batch, |batch| batch.leased += 1);
+        }
         self.leased.insert(job, live);
     }
 
     /// The lease on this job is over, if there is one.
     pub(super) fn release(&mut self, job: &str) -> Option<Live> {
         let live = self.leased.remove(job)?;
-        self.line(&live.queue).leases.remove(&(live.lease_until_ms?, live.seq));
+        let line = self.line(&live.queue);
+        line.leases.remove(&(live.lease_until_ms?, live.seq));
+        if let Some(batch) = &live.batch {
+            line.change(batch, |batch| batch.leased -= 1);
+        }
         Some(live)
     }
 
@@ -188,48 +216,71 @@ impl Lines {
 impl Line {
     fn wait(&mut self, place: Place, batch: Option<&str>) {
         match batch {
-            None => drop(self.fresh.insert(place)),
-            Some(batch) => {
-                let batch: Arc<str> = batch.into();
-                self.batches.entry(batch.clone()).or_default().insert(place);
-                self.kept.insert(place, batch);
+            Some(batch) => self.change(batch, |batch| {
+                batch.waiting.insert(place);
+            }),
+            None => {
+                self.fresh.insert(place);
+                self.ready += u64::from(place.0 <= self.through_ms);
             }
         }
-        self.ready += u64::from(place.0 <= self.through_ms);
     }
 
-    fn leave(&mut self, place: Place) {
-        if let Some(batch) = self.kept.remove(&place) {
-            let jobs = self.batches.get_mut(&batch).expect("a batch is known for as long as a job of it waits");
-            jobs.remove(&place);
-            if jobs.is_empty() {
-                self.batches.remove(&batch);
+    fn leave(&mut self, place: Place, batch: Option<&str>) {
+        match batch {
+            Some(batch) => self.change(batch, |batch| {
+                batch.waiting.remove(&place);
+            }),
+            None => {
+                self.fresh.remove(&place);
+                self.ready -= u64::from(place.0 <= self.through_ms);
             }
-        } else {
-            self.fresh.remove(&place);
         }
-        self.ready -= u64::from(place.0 <= self.through_ms);
+    }
+
+    /// Changes which jobs of a batch wait and how many are leased, and by that where it stands.
+    fn change(&mut self, batch: &str, change: impl FnOnce(&mut Batch)) {
+        let known = self.batches.remove_entry(batch);
+        let (name, mut batch) = known.unwrap_or_else(|| (batch.into(), Batch::default()));
+        if let Some(place) = batch.place() {
+            self.kept.remove(&place);
+            self.ready -= if place.0 <= self.through_ms { batch.waiting.len() as u64 } else { 0 };
+        }
+        change(&mut batch);
+        if let Some(place) = batch.place() {
+            self.kept.insert(place, name.clone());
+            self.ready += if place.0 <= self.through_ms { batch.waiting.len() as u64 } else { 0 };
+        }
+        if !batch.is_empty() {
+            self.batches.insert(name, batch);
+        }
+    }
+
+    /// How many jobs of a batch wait.
+    pub(super) fn size(&self, batch: &str) -> usize {
+        self.batches.get(batch).map_or(0, |batch| batch.waiting.len())
     }
 
     fn ready(&mut self, now_ms: u64) -> u64 {
         if self.through_ms != now_ms {
             let (from, to) = (self.through_ms.min(now_ms), self.through_ms.max(now_ms));
             let between = (from.saturating_add(1), 0)..=(to, u64::MAX);
-            let moved = (self.fresh.range(between.clone()).count() + self.kept.range(between).count()) as u64;
+            let kept: usize = self.kept.range(between.clone()).map(|(_, batch)| self.size(batch)).sum();
+            let moved = (self.fresh.range(between).count() + kept) as u64;
             self.ready = if from == now_ms { self.ready - moved } else { self.ready + moved };
             self.through_ms = now_ms;
         }
         self.ready
     }
 
-    /// The job that has waited longest, ready or not, and its batch if it belongs to one.
+    /// The place that comes first, ready or not, and the batch that stands there if it is no single job.
     fn first(&self) -> Option<(Place, Option<&Arc<str>>)> {
         let fresh = self.fresh.first().map(|place| (*place, None));
         let kept = self.kept.first_key_value().map(|(place, batch)| (*place, Some(batch)));
         [fresh, kept].into_iter().flatten().min_by_key(|(place, _)| *place)
     }
 
-    /// The job that has waited longest of those that are ready at `now_ms`, and its batch if it belongs to one.
+    /// The first place if it is ready at `now_ms`, and the batch that stands there if it is no single job.
     pub(super) fn head(&self, now_ms: u64) -> Option<(Place, Option<&Arc<str>>)> {
         self.first().filter(|((ready_ms, _), _)| *ready_ms <= now_ms)
     }
@@ -238,13 +289,13 @@ impl Line {
     pub(super) fn places(&self, batch: Option<&str>, now_ms: u64, limit: u32) -> Vec<Place> {
         let all = match batch {
             None => Some(&self.fresh),
-            Some(batch) => self.batches.get(batch),
+            Some(batch) => self.batches.get(batch).map(|batch| &batch.waiting),
         };
         let ready = all.into_iter().flat_map(|all| all.range(..=(now_ms, u64::MAX)));
         ready.take(limit as usize).copied().collect()
     }
 
-    /// When the next job becomes ready that is not at `now_ms`.
+    /// When the next job or batch becomes ready that is not at `now_ms`.
     pub(super) fn next_ready_ms(&self, now_ms: u64) -> Option<u64> {
         let after = (now_ms.saturating_add(1), 0)..;
         let fresh = self.fresh.range(after.clone()).next().map(|place| place.0);

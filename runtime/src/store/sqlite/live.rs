@@ -17,7 +17,7 @@ macro_rules! select_live {
     ($more:literal, $rest:literal) => {
         concat!(
             "SELECT seq, id, queue, job_status.user_id, key, version, email, created_ms, ready_ms, attempt, fence, batch,
-                    coalesce(started_ms, 0), lease_until_ms",
+                    started_ms, lease_until_ms",
             $more,
             " ",
             $rest
@@ -52,7 +52,8 @@ pub(super) struct Live {
     pub(super) attempt: u32,
     pub(super) fence: u32,
     pub(super) batch: Option<String>,
-    pub(super) started_ms: u64,
+    /// When its attempt began, if what is known of that is to be kept.
+    pub(super) started_ms: Option<u64>,
     pub(super) lease_until_ms: Option<u64>,
 }
 
@@ -85,7 +86,7 @@ impl Live {
             attempt: row.get(9)?,
             fence: row.get(10)?,
             batch: row.get(11)?,
-            started_ms: nat(12)?,
+            started_ms: optional(12)?,
             lease_until_ms: optional(13)?,
         })
     }

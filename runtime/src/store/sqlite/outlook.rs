@@ -41,6 +41,7 @@ fn queue_outlook(connection: &Connection, lines: &mut Lines, queue: String, now_
         oldest_ready_ms: head.map(|((ready_ms, _), _)| ready_ms),
         ready,
         head_keeps_batch: head.is_some_and(|(_, batch)| batch.is_some()),
+        head_jobs: head.map_or(0, |(_, batch)| line.zip(batch).map_or(1, |(line, batch)| line.size(batch) as u32)),
         next_ready_ms: line.and_then(|line| line.next_ready_ms(now_ms)),
         recent_claims_ms: recent_claims(connection, &queue, now_ms, line.map_or(0, |line| line.window_ms))?,
         queue,

@@ -1,7 +1,7 @@
 //! Forgetting what is past its time, so that the file stays as large as what is kept. Ends are stored in the order in which
 //! they came, so what is old is found at their beginning: forgetting costs what it forgets, however much is there.
 
-use rusqlite::{Result, params};
+use rusqlite::{Result, Row, params};
 
 use super::finish::forget_attempts;
 use super::statement::Statements;
@@ -21,11 +21,12 @@ const OLD_RATE_CLAIMS: &str = "
 /// How many ends one go looks at: some ten milliseconds of work.
 const ENDS_MAX: u32 = 2_000;
 
-/// The oldest ends whose jobs have not been forgotten yet.
+/// The first ends whose jobs have not been forgotten yet, old or not: it is read until one comes that is not. Asked for
+/// the old ones alone, it would look for more of them through all that is kept.
 pub(super) const OLD_ENDS: &str = "
-    SELECT seq, job_seq, job, status FROM job_end
-    WHERE seq > ?1 AND ended_ms < ?2
-    ORDER BY seq LIMIT ?3";
+    SELECT seq, job_seq, job, status, ended_ms FROM job_end
+    WHERE seq > ?1
+    ORDER BY seq LIMIT ?2";
 
 /// Whose end it is: the number of a job whose row says all about it, or the id of one that may have been put back since,
 /// and the status that it had.
@@ -50,16 +51,9 @@ pub(super) fn prune(transaction: &mut Transaction<'_, '_>, ended_before_ms: u64,
 fn forget_jobs(transaction: &Transaction<'_, '_>, ended_before_ms: u64) -> Result<bool> {
     let connection = transaction.connection;
     let from = number(connection, "forgotten")?;
-    let params = params![Nat(from), Nat(ended_before_ms), ENDS_MAX];
-    let old = connection.all(OLD_ENDS, params, |row| {
-        let ended = match row.get(1)? {
-            Some(seq) => Ended::Simply(seq),
-            None => Ended::Else(row.get(2)?, row.get(3)?),
-        };
-        Ok((row.get(0)?, ended))
-    })?;
+    let old = old_ends(connection, from, ended_before_ms)?;
     if let Some((last, _)) = old.last() {
-        copy_untold(transaction, *last)?;
+        copy_untold(transaction, from, *last)?;
     }
     let before = timestamp::sql(ended_before_ms);
     for (_, ended) in &old {
@@ -85,13 +79,32 @@ fn forget_jobs(transaction: &Transaction<'_, '_>, ended_before_ms: u64) -> Resul
     Ok(old.len() == ENDS_MAX as usize)
 }
 
-/// Gives ends up to `last` that have not been told a copy of what the rows of their jobs say, which are about to go.
-fn copy_untold(transaction: &Transaction<'_, '_>, last: Nat) -> Result<()> {
+/// The ends after `from` that came before `ended_before_ms`, up to the first that did not. Where a clock was set back, old
+/// ends stand behind a newer one: they are forgotten along with that.
+fn old_ends(connection: &impl Statements, from: u64, ended_before_ms: u64) -> Result<Vec<(Nat, Ended)>> {
+    let read = |row: &Row<'_>| {
+        let ended = match row.get(1)? {
+            Some(seq) => Ended::Simply(seq),
+            None => Ended::Else(row.get(2)?, row.get(3)?),
+        };
+        let Nat(ended_ms) = row.get(4)?;
+        Ok((ended_ms, (row.get(0)?, ended)))
+    };
+    connection.with(OLD_ENDS, |statement| {
+        let ends = statement.query_map(params![Nat(from), ENDS_MAX], read)?;
+        let is_old = |end: &Result<(u64, _)>| !matches!(end, Ok((ended_ms, _)) if ended_before_ms <= *ended_ms);
+        ends.take_while(is_old).map(|end| end.map(|(_, end)| end)).collect()
+    })
+}
+
+/// Gives ends after `from` and up to `last` that have not been told a copy of what the rows of their jobs say, which are
+/// about to go. Those up to `from` were given theirs when they were passed over.
+fn copy_untold(transaction: &Transaction<'_, '_>, from: u64, last: Nat) -> Result<()> {
     let sql = "UPDATE job_end
                SET (job, queue, user_id) = (SELECT id, type, user_id FROM job_status WHERE rowid = job_seq), job_seq = NULL
                WHERE seq > ?1 AND seq <= ?2 AND job_seq IS NOT NULL";
     let told = number(transaction.connection, "told")?;
-    transaction.connection.run(sql, params![Nat(told), last])?;
+    transaction.connection.run(sql, params![Nat(told.max(from)), last])?;
     Ok(())
 }
 

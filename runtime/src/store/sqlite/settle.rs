@@ -52,12 +52,13 @@ fn error_of(outcome: &Outcome) -> Option<(&'static str, &str)> {
     }
 }
 
-/// Keeps what is known of an attempt that did not succeed.
+/// Keeps what is known of an attempt that did not succeed, if its claim wanted that.
 fn note_attempt(transaction: &Transaction<'_, '_>, live: &Live, settle: &Settle) -> Result<()> {
+    let Some(started_ms) = live.started_ms else { return Ok(()) };
     let Some((outcome, error)) = error_of(&settle.outcome) else { return Ok(()) };
     let sql = "INSERT INTO failed_attempt (job, attempt, outcome, error, started_ms, ended_ms)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let (started_ms, ended_ms) = (Nat(live.started_ms), Nat(settle.now_ms));
+    let (started_ms, ended_ms) = (Nat(started_ms), Nat(settle.now_ms));
     transaction.connection.run(sql, params![live.job, live.attempt, outcome, error, started_ms, ended_ms])?;
     Ok(())
 }

@@ -92,6 +92,22 @@ fn no_statement_of_the_hot_path_is_planned_anew_when_it_is_bound() {
 }
 
 #[test]
+fn a_look_for_old_ends_costs_the_same_however_many_are_kept() {
+    let (_folder, connection) = store();
+    let many = "WITH RECURSIVE end (seq) AS (SELECT 2 UNION ALL SELECT seq + 1 FROM end LIMIT 1000)
+                INSERT INTO job_end (seq, job_seq, status, ended_ms) SELECT seq, seq, 'completed', 9 FROM end";
+    connection.execute_batch(many).unwrap();
+    let mut statement = connection.prepare(prune::OLD_ENDS).unwrap();
+    for parameter in 1..=statement.parameter_count() {
+        statement.raw_bind_parameter(parameter, 1).unwrap();
+    }
+    // Of all the ends none came before the time 1; that is seen at the first.
+    drop(statement.raw_query().next());
+    let steps = statement.get_status(StatementStatus::VmStep);
+    assert!(steps < 100, "{steps} steps");
+}
+
+#[test]
 fn a_connection_is_set_up_as_it_was_asked_for() {
     for (synchronous, number) in [(Synchronous::Full, 2), (Synchronous::Normal, 1)] {
         let folder = tempfile::tempdir().unwrap();

@@ -115,7 +115,7 @@ struct Begun {
 #[derive(Debug)]
 struct Leased {
     batch: Option<String>,
-    started_ms: u64,
+    started_ms: Option<u64>,
     until_ms: u64,
 }
 
@@ -177,7 +177,7 @@ impl Together {
         self.begun
             .write(|it, jobs| connection.run(BEGIN, params![jobs, it.queue, Nat(it.created_ms), Nat(it.ready_ms)]))?;
         self.leased.write_runs(|it, first, last| {
-            connection.run(LEASE, params![first, last, it.batch, Nat(it.started_ms), Nat(it.until_ms)])
+            connection.run(LEASE, params![first, last, it.batch, it.started_ms.map(Nat), Nat(it.until_ms)])
         })?;
         self.processing
             .write_runs(|it, first, last| connection.run(PROCESS, params![first, last, it.retries, it.stamp]))?;
