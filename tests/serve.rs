@@ -222,6 +222,35 @@ fn who_has_no_token_gets_401() {
 }
 
 #[test]
+fn a_process_that_is_the_broker_takes_no_other_brokers_address() {
+    let folder = folder();
+    for role in [&[][..], &["--role", "all"], &["--role", "broker"]] {
+        let (code, said) = kew::refused(folder.path(), &[role, &["--broker", "http://127.0.0.1:1"]].concat());
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("add --role api, processor or notifier, or leave --broker out"), "{said}");
+    }
+    assert!(!kew::data(folder.path()).exists(), "who refuses leaves nothing behind");
+}
+
+#[test]
+fn a_field_that_no_handler_has_is_told_with_its_section_and_file() {
+    let folder = folder();
+    let config = file(folder.path(), "kew.toml", "[handlers.email]\nhots = \"mail.example\"\n");
+    let (code, said) = kew::refused(folder.path(), &["--config", &config]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("read [handlers.email]: unknown field `hots`") && said.contains(&config), "{said}");
+}
+
+#[test]
+fn a_font_that_is_not_there_stops_the_start() {
+    let folder = folder();
+    let config = file(folder.path(), "kew.toml", "[handlers.pdf]\nfonts = [\"/no/such/font.ttf\"]\n");
+    let (code, said) = kew::refused(folder.path(), &["--config", &config]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("set up [handlers.pdf]: the font /no/such/font.ttf: "), "{said}");
+}
+
+#[test]
 fn a_broker_that_would_not_be_reached_as_its_url_says_is_refused() {
     let folder = folder();
     for url in ["https://127.0.0.1:1", "127.0.0.1:1", "http://127.0.0.1:1/path"] {

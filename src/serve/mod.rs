@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     /// Which role to run
     #[arg(long, value_enum, default_value_t = Role::All)]
     role: Role,
-    /// The broker's address, for a role that runs apart from it
+    /// The broker's address, for a role that runs apart from it: api, processor or notifier
     #[arg(long, value_name = "URL")]
     broker: Option<String>,
     /// The environment variable that holds the token to call the broker with
@@ -73,6 +73,18 @@ pub(crate) enum Role {
     Processor,
     /// Tell users how their jobs ended
     Notifier,
+}
+
+impl Role {
+    /// Whether its broker is another process.
+    fn runs_apart(self) -> bool {
+        matches!(self, Self::Api | Self::Processor | Self::Notifier)
+    }
+
+    /// Whether it answers anybody.
+    fn listens(self) -> bool {
+        self != Self::Processor
+    }
 }
 
 /// Runs the command until it is told to stop.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::http::{Base, Client};
 use crate::{Error, Secret, payload};
 
-/// The section `[ai]`.
+/// The section `[handlers.ai]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -48,8 +48,8 @@ impl Default for Config {
 /// The longest payload, in bytes: more than any model of today reads.
 const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 
-const NO_SERVER: &str = "AI enhancement is not configured: set base_url in the section [ai] to an OpenAI-compatible \
-                         server, as in \"https://api.openai.com/v1\"";
+const NO_SERVER: &str = "AI enhancement is not configured: set base_url in the section [handlers.ai] to an \
+                         OpenAI-compatible server, as in \"https://api.openai.com/v1\"";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,7 +96,7 @@ impl Rewriter {
     /// Checks the configuration; a missing server is the jobs' failure, not this one's.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let base = config.base_url.as_deref().map(Base::parse).transpose();
-        let base = base.map_err(|e| Error::new("ai", e))?;
+        let base = base.map_err(|e| Error::new("[handlers.ai]", e))?;
         let key = Secret::resolve(config.key.as_ref(), &config.key_env);
         let client = Client::new(WHO, key, config.answer_bytes_max);
         Ok(Self { config: config.clone(), base, client })
@@ -108,7 +108,7 @@ impl Rewriter {
         // A server on this machine seldom asks for a key; any other would answer 401 and say less than we can.
         if !self.client.has_bearer() && !base.is_loopback() {
             return Err(Failure::new(format!(
-                "AI enhancement has no key: set the environment variable {}, or key in the section [ai]",
+                "AI enhancement has no key: set the environment variable {}, or key in the section [handlers.ai]",
                 self.config.key_env
             )));
         }

@@ -43,9 +43,9 @@ pub struct Config {
 
 /// A handler that cannot be made from its configuration.
 #[derive(Debug, thiserror::Error)]
-#[error("set up the {section} handler: {reason}")]
+#[error("set up {section}: {reason}")]
 pub struct Error {
-    /// The section of the configuration.
+    /// The section as the file of `kew serve` names it, such as `[handlers.ai]`, or what else is at fault.
     pub section: &'static str,
     /// What is wrong with it.
     pub reason: String,
@@ -60,7 +60,8 @@ impl Error {
 /// The five handlers by the name of the queue they serve. `data` is the folder that takes what they make; it is
 /// created where it is missing.
 pub fn handlers(config: &Config, data: &Path) -> Result<BTreeMap<String, Arc<dyn Handler>>, Error> {
-    std::fs::create_dir_all(data).map_err(|e| Error::new("data", format!("{}: {e}", data.display())))?;
+    let folder = |e: std::io::Error| Error::new("the folder data", format!("{}: {e}", data.display()));
+    std::fs::create_dir_all(data).map_err(folder)?;
     let pdf: Arc<dyn Handler> = Arc::new(pdf::Pdfs::new(&config.pdf, data)?);
     let ai: Arc<dyn Handler> = Arc::new(ai::Rewriter::new(&config.ai)?);
     let email: Arc<dyn Handler> = Arc::new(email::Mailer::new(&config.email, data)?);

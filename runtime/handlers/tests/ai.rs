@@ -45,7 +45,7 @@ async fn without_a_server_the_failure_says_how_to_name_one() {
     let rewriter = Rewriter::new(&Config::default()).unwrap();
     let failure = handle_one(&rewriter, "ai_enhancement", job("j-1", &json!({"text": "x"}))).await;
     let failure = failure.unwrap_err();
-    assert!(failure.contains("base_url") && failure.contains("[ai]"), "{failure}");
+    assert!(failure.contains("base_url") && failure.contains("[handlers.ai]"), "{failure}");
 }
 
 #[tokio::test]

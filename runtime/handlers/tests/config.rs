@@ -37,13 +37,13 @@ fn plain_http_to_another_machine_is_refused() {
     for section in ["ai", "sync", "analytics"] {
         let text = format!("[{section}]\nbase_url = \"http://other.example\"");
         let error = handlers(&toml::from_str(&text).unwrap(), dir.path()).err().unwrap();
+        assert!(error.to_string().starts_with(&format!("set up [handlers.{section}]: ")), "{error}");
         assert!(error.to_string().contains("must be https"), "{error}");
-        assert_eq!(error.section, section);
     }
 }
 
 #[test]
 fn the_example_states_every_default() {
-    let example = include_str!("../examples/handlers.toml");
-    assert_eq!(toml::from_str::<Config>(example).unwrap(), Config::default());
+    let example: toml::Table = toml::from_str(include_str!("../examples/handlers.toml")).unwrap();
+    assert_eq!(example["handlers"].clone().try_into::<Config>().unwrap(), Config::default());
 }

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use common::{delivery, handle, job};
 use kew_handlers::email::{Config, Mailer, Security};
@@ -14,6 +15,10 @@ use kew_runtime::processor::{Delivery, Failure, Job};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Barrier;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the server saw.
 #[derive(Default)]
@@ -24,6 +29,12 @@ struct Seen {
 
 /// Refuses recipients that begin with `refused`, and hangs up on those that begin with `drop`.
 async fn smtp() -> (u16, Arc<Mutex<Seen>>) {
+    smtp_of(1).await
+}
+
+/// One that takes no mail until `together` of them have been handed over, on as many connections.
+async fn smtp_of(together: usize) -> (u16, Arc<Mutex<Seen>>) {
+    let together = Arc::new(Barrier::new(together));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = Arc::new(Mutex::new(Seen::default()));
@@ -31,13 +42,14 @@ async fn smtp() -> (u16, Arc<Mutex<Seen>>) {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             keep.lock().unwrap().connections += 1;
-            let _ = converse(stream, &keep).await;
+            let (keep, together) = (Arc::clone(&keep), Arc::clone(&together));
+            tokio::spawn(async move { converse(stream, &keep, &together).await });
         }
     });
     (port, seen)
 }
 
-async fn converse(stream: TcpStream, seen: &Mutex<Seen>) -> std::io::Result<()> {
+async fn converse(stream: TcpStream, seen: &Mutex<Seen>, together: &Barrier) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     stream.write_all(b"220 test ready\r\n").await?;
     let mut line = String::new();
@@ -54,6 +66,7 @@ async fn converse(stream: TcpStream, seen: &Mutex<Seen>) -> std::io::Result<()> 
             "DATA" => {
                 stream.write_all(b"354 go on\r\n").await?;
                 let mail = content(&mut stream).await?;
+                together.wait().await;
                 seen.lock().unwrap().mails.push(mail);
                 "250 queued\r\n"
             }
@@ -114,6 +127,47 @@ async fn a_broken_connection_fails_only_what_was_not_sent() {
     assert_eq!(outcomes.keys().collect::<Vec<_>>(), ["1"]);
     assert!(outcomes["1"].is_ok());
     assert_eq!(seen.lock().unwrap().mails.len(), 1);
+}
+
+/// As many as go out side by side; a server that takes them one by one would leave the first waiting for ever.
+#[tokio::test]
+async fn a_large_batch_goes_out_over_eight_connections_at_once() {
+    let (port, seen) = smtp_of(8).await;
+    let dir = tempfile::tempdir().unwrap();
+    let ids: Vec<String> = (0..96).map(|n| n.to_string()).collect();
+    let mails: Vec<_> = ids.iter().map(|id| (id.as_str(), "a@x.example")).collect();
+    let (mailer, batch) = (mailer(port, &dir), batch(&mails));
+    let handled = tokio::time::timeout(PATIENCE, handle(&mailer, &batch)).await;
+    let (answer, outcomes) = handled.expect("eight mails are under way at once");
+    assert_eq!(answer, Ok(()));
+    assert!(outcomes.len() == 96 && outcomes.values().all(Result::is_ok), "{outcomes:?}");
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.connections, 8);
+    for id in ids {
+        let header = format!("Message-ID: <{id}@localhost>");
+        assert_eq!(seen.mails.iter().filter(|mail| mail.contains(&header)).count(), 1, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_large_batch_each_mail_has_its_own_outcome() {
+    let (port, seen) = smtp().await;
+    let dir = tempfile::tempdir().unwrap();
+    let ids: Vec<String> = (0..40).map(|n| n.to_string()).collect();
+    let to = |n: usize| match n % 10 {
+        3 => "refused@x.example",
+        7 if n == 17 => "drop@x.example",
+        _ => "a@x.example",
+    };
+    let mails: Vec<_> = ids.iter().enumerate().map(|(n, id)| (id.as_str(), to(n))).collect();
+    let (answer, outcomes) = handle(&mailer(port, &dir), &batch(&mails)).await;
+    assert!(answer.unwrap_err().0.contains("lost the connection"));
+    assert_eq!(outcomes.len(), 39, "all but the one on the connection that broke");
+    assert!(!outcomes.contains_key("17"));
+    for (n, id) in ids.iter().enumerate().filter(|(n, _)| *n != 17) {
+        assert_eq!(outcomes[id].is_err(), n % 10 == 3, "{id}: {:?}", outcomes[id]);
+    }
+    assert_eq!(seen.lock().unwrap().mails.len(), 35);
 }
 
 #[tokio::test]

@@ -228,6 +228,32 @@ async fn a_renderer_that_dies_is_a_failure() {
     assert!(failure.contains("the renderer died"), "{failure}");
 }
 
+#[test]
+fn a_font_that_cannot_be_used_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let no_font = dir.path().join("text.ttf");
+    std::fs::write(&no_font, "no font").unwrap();
+    for (font, words) in [(dir.path().join("absent.ttf"), "No such file"), (no_font, "is no font")] {
+        let config = Config { fonts: vec![font.clone()], ..Config::default() };
+        let error = Pdfs::new(&config, dir.path()).unwrap_err().to_string();
+        assert!(error.starts_with("set up [handlers.pdf]: the font "), "{error}");
+        assert!(error.contains(font.to_str().unwrap()) && error.contains(words), "{error}");
+    }
+}
+
+/// A terminal's Ctrl-C goes to every process of the group in front.
+#[tokio::test]
+async fn the_child_is_in_a_process_group_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "read -r stat < /proc/$$/stat; echo \"$stat\" >&2; exit 1";
+    let command = ["bash", "-c", script].map(str::to_owned).to_vec();
+    let job = job("j-1", &json!({"basics": {"name": "A"}}));
+    let said = handle_one(&pdfs(command, &dir), "pdf_generation", job).await.unwrap_err();
+    // The process, its name in parentheses, its state, its parent, its group.
+    let fields: Vec<&str> = said.split(' ').collect();
+    assert_eq!(fields[0], fields[4], "{said}");
+}
+
 /// The child holds a connection to the test as long as it lives; the end of the one is the end of the other.
 #[tokio::test]
 async fn dropping_the_future_kills_the_child() {

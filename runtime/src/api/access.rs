@@ -9,12 +9,10 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri, header};
-use axum::serve::IncomingStream;
+use axum::http::{HeaderMap, Uri, Version, header};
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Kind, Problem};
-use crate::net::Incoming;
 
 /// The user of a request that names none, where no tokens are configured.
 const LOCAL_USER: &str = "local";
@@ -109,7 +107,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Who calls, where no tokens are configured. A web page in this machine's browser calls from this machine too, and so
-/// does a proxy, on behalf of others: both are told by their headers.
+/// does a proxy, on behalf of others: both are told by their headers, and a proxy that sends none of these (nginx as it
+/// comes) by the HTTP/1.0 that it speaks.
 fn local_caller(parts: &Parts) -> Result<Caller, Problem> {
     let forbidden = |detail: &str| Err(Problem::new(Kind::Forbidden, detail));
     let loopback =
@@ -121,14 +120,19 @@ fn local_caller(parts: &Parts) -> Result<Caller, Problem> {
     }
     let foreign_host = parts.headers.get(header::HOST).is_some_and(|host| !names_loopback(host.to_str().ok()));
     let foreign_origin = parts.headers.get(header::ORIGIN).is_some_and(|it| !origin_is_loopback(it.to_str().ok()));
-    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|name| parts.headers.contains_key(*name));
-    if foreign_host || foreign_origin || forwarded {
+    if foreign_host || foreign_origin || is_forwarded(parts) {
         return forbidden(
-            "no tokens are configured, and this request came for another host, from a web page or through a proxy; \
-             call this machine's loopback address directly, or configure [[token]]",
+            "no tokens are configured, and this request came for another host, from a web page or through a proxy (as \
+             HTTP/1.0 does); call this machine's loopback address directly and by HTTP/1.1, or configure [[token]]",
         );
     }
     Ok(Caller { user: named_user(&parts.headers)?, role: Role::Operator })
+}
+
+/// Whether a proxy has sent it, as far as it tells.
+fn is_forwarded(parts: &Parts) -> bool {
+    let tells = |name: &str| matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-");
+    parts.version < Version::HTTP_11 || parts.headers.keys().any(|name| tells(name.as_str()))
 }
 
 fn named_user(headers: &HeaderMap) -> Result<String, Problem> {
@@ -158,12 +162,6 @@ fn origin_is_loopback(origin: Option<&str>) -> bool {
 /// Where a request came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
-
-impl axum::extract::connect_info::Connected<IncomingStream<'_, Incoming>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Incoming>) -> Self {
-        Self(*stream.remote_addr())
-    }
-}
 
 /// Who calls.
 #[derive(Clone, Debug, PartialEq, Eq)]

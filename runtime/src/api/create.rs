@@ -54,7 +54,9 @@ pub(super) struct Once {
 #[derive(Debug, Serialize)]
 pub(super) struct Created {
     pub(super) id: String,
-    pub(super) status: Status,
+    /// Left out if it could not be read, or if the job ended so long ago that it is forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<Status>,
     pub(super) how: How,
 }
 
@@ -79,9 +81,26 @@ pub(super) async fn create(
             email: it.email,
         });
     }
+    shown(api, enqueue(api, jobs).await?).await
+}
+
+/// What there is to say of jobs that were made or found. From here on nothing may be answered that asks for the request
+/// again: what it asked for is done, and without an Idempotency-Key it would be done twice.
+async fn shown(api: &Api, jobs: Vec<EnqueuedJob>) -> Result<Vec<Created>, Problem> {
     let mut created = Vec::with_capacity(jobs.len());
-    for job in enqueue(api, jobs).await? {
-        created.push(Created { status: status(api, &job).await?, id: job.id, how: job.how });
+    let mut forgotten = Vec::new();
+    let mut is_there = true;
+    for EnqueuedJob { id, how } in jobs {
+        // A broker that did not answer one question is not kept busy, nor the client waiting, with ninety-nine more.
+        let standing = if is_there || how == How::Created { standing(api, &id, how).await } else { Standing::Unread };
+        is_there &= !matches!(standing, Standing::Unread);
+        if matches!(standing, Standing::Forgotten) {
+            forgotten.push(id.clone());
+        }
+        created.push(Created { id, status: standing.status(), how });
+    }
+    if forgotten.len() == created.len() && !forgotten.is_empty() {
+        return Err(gone(&forgotten));
     }
     Ok(created)
 }
@@ -209,13 +228,44 @@ fn unknown(reason: &str) -> Problem {
     Problem::new(Kind::Unavailable, detail)
 }
 
-/// A new job is pending; one that was there already may be anything.
-async fn status(api: &Api, job: &EnqueuedJob) -> Result<Status, Problem> {
-    if job.how == How::Created {
-        return Ok(Status::Pending);
+fn gone(jobs: &[String]) -> Problem {
+    let detail = format!(
+        "this request made {} when it came first, which ended so long ago that nothing is kept of it; nothing was made \
+         now; send another Idempotency-Key to make it anew",
+        jobs.join(", ")
+    );
+    Problem::new(Kind::Gone, detail)
+}
+
+/// How a job stands.
+enum Standing {
+    Is(Status),
+    /// There is no row of it any more: its idempotency key has outlived it.
+    Forgotten,
+    /// The broker did not say.
+    Unread,
+}
+
+impl Standing {
+    fn status(&self) -> Option<Status> {
+        match self {
+            Self::Is(status) => Some(*status),
+            Self::Forgotten | Self::Unread => None,
+        }
     }
-    match api.read(Query::Job { job: job.id.clone() }).await? {
-        Rows::Jobs(jobs) => Ok(jobs.first().map_or(Status::Pending, |job| job.status)),
-        _ => Err(unexpected("a question for a job")),
+}
+
+/// A new job is pending; one that was there already may be anything.
+async fn standing(api: &Api, job: &str, how: How) -> Standing {
+    if how == How::Created {
+        return Standing::Is(Status::Pending);
+    }
+    match api.read(Query::Job { job: job.to_owned() }).await {
+        Ok(Rows::Jobs(jobs)) => jobs.first().map_or(Standing::Forgotten, |job| Standing::Is(job.status)),
+        Ok(_) => Standing::Unread,
+        Err(problem) => {
+            tracing::warn!(?problem, job, "read the status of a job that was just made or found");
+            Standing::Unread
+        }
     }
 }

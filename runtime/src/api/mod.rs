@@ -3,6 +3,7 @@
 //! - For users and operators: `jobs`, `queues`, `dead_letters` (`/v1/…`).
 //! - For processors and producers that speak Cloudflare's queues: `messages` (`/queues/…`).
 //! - For the other roles: `call` (`/broker/call`). The events' WebSocket belongs to the [notifier](crate::notify).
+//! - `serve` keeps the connections.
 //!
 //! Nothing here decides about queues: it reads requests, asks the broker, shows answers.
 
@@ -16,9 +17,8 @@ mod jobs;
 mod messages;
 pub(crate) mod problem;
 mod queues;
+mod serve;
 
-use std::future::Future;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,13 +30,13 @@ use serde_json::{Value, json};
 
 pub use access::{Access, Caller, Grant, Peer, Role};
 pub use problem::{Kind, Problem};
+pub use serve::serve;
 
 pub(crate) use create::{MAILS, RESERVED_PREFIX};
 
 use crate::broker::{Pull, Queue, Refusal, Request, Response};
 use crate::clock::Clock;
 use crate::ids::Ids;
-use crate::net::{Incoming, Listener};
 use crate::store::{Query, Rows};
 
 /// The largest payload of a job, in bytes of JSON: 128 KB, as Cloudflare's messages.
@@ -131,17 +131,6 @@ pub fn broker_router(api: Api) -> Router {
 fn finish(routes: Router<Api>, api: Api) -> Router {
     let routes = routes.merge(health_route()).fallback(problem::no_route);
     routes.method_not_allowed_fallback(problem::no_method).with_state(api)
-}
-
-/// Serves `router` on `listener` until `stop` is ready; then it takes no new connections and returns when the open ones
-/// are done with what they are doing.
-pub async fn serve(
-    listener: Box<dyn Listener>,
-    router: Router,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<Peer>();
-    axum::serve(Incoming(listener), service).with_graceful_shutdown(stop).await
 }
 
 /// `GET /health`, for whatever state knows the broker.

@@ -21,6 +21,8 @@ pub enum Kind {
     Forbidden,
     /// There is no such thing, or it is another user's.
     NotFound,
+    /// There was such a thing, and it is not kept any more.
+    Gone,
     /// The path is right, the method is not.
     MethodNotAllowed,
     /// Things stand in a way that forbids it.
@@ -45,6 +47,7 @@ impl Kind {
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "unauthenticated", "The caller is not known"),
             Self::Forbidden => (StatusCode::FORBIDDEN, "forbidden", "The caller may not do this"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not-found", "There is no such thing"),
+            Self::Gone => (StatusCode::GONE, "gone", "It is not kept any more"),
             Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method", "The method is not allowed here"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "The present state does not allow it"),
             Self::Paused => (StatusCode::CONFLICT, "queue-paused", "The queue is paused"),
@@ -61,7 +64,7 @@ impl Kind {
     /// "unknown". Its list has none for a paused queue, of which only the text is known.
     fn cloudflare(self) -> (u32, Option<&'static str>) {
         match self {
-            Self::NotFound => (10_104, None),
+            Self::NotFound | Self::Gone => (10_104, None),
             Self::Unauthenticated | Self::Forbidden => (10_106, None),
             Self::Invalid => (10_207, None),
             Self::TooLarge => (10_204, None),

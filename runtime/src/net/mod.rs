@@ -13,6 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use client::{Client, Error, Reply};
 pub use tokio_net::TokioNet;
 
+/// How many connections may be open at once, where nothing else bounds them: far more than there are roles and sessions,
+/// and few enough for the memory of a small machine. Chosen.
+const CONNECTIONS_MAX: usize = 10_000;
+
 /// A way to other hosts.
 pub trait Net: Send + Sync + 'static {
     /// Listens on `address`.
@@ -29,6 +33,11 @@ pub trait Listener: Send + 'static {
 
     /// Where it listens.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// How many of its connections may be open at once.
+    fn connections_max(&self) -> usize {
+        CONNECTIONS_MAX
+    }
 }
 
 /// What a connection can do.
@@ -38,28 +47,3 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync + Debug + 'static> Io for T
 
 /// A connection.
 pub type Stream = Box<dyn Io>;
-
-/// A [`Listener`] as axum takes it. Accept errors are passed over after a pause: they come from the peer or from a
-/// shortage of file descriptors, and both pass.
-pub struct Incoming(pub Box<dyn Listener>);
-
-impl axum::serve::Listener for Incoming {
-    type Io = Stream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Stream, SocketAddr) {
-        loop {
-            match self.0.accept().await {
-                Ok(accepted) => return accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "accept");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}

@@ -1,7 +1,8 @@
 //! `GET /v1/events`: a WebSocket that tells a user of every final end of their jobs, one JSON text each.
 //!
 //! The first text is `{"hello": {"seq": N}}`: the place from which on it tells. `?after=SEQ` resumes there without a gap:
-//! first from the store, then live. Every end has a `seq`; the last one seen is the next `after`.
+//! first from the store, then live. Every end has a `seq`; the last one seen is the next `after`. Where ends after it are
+//! not kept any more, it is refused, since it would leave a gap.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +117,7 @@ async fn open(
         let detail = format!("after is {cursor}, but the newest end is {newest}; connect without `after`");
         return Err(Problem::invalid(detail));
     }
+    check_kept(state.queue.as_ref(), cursor, newest).await?;
     let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
     Ok(upgrade.on_upgrade(move |socket| Telling { socket, session, state, user: caller.user, cursor }.run()))
 }
@@ -135,6 +137,25 @@ async fn newest(queue: &dyn Queue) -> Result<u64, Problem> {
         crate::broker::Response::Rows(Rows::Told { newest, .. }) => Ok(newest),
         _ => Err(unexpected("where the ends are")),
     }
+}
+
+/// Refuses to go on after an end if what followed it is not all kept any more. Ends are numbered one by one, and the oldest
+/// are forgotten first: so the next one that is kept tells.
+async fn check_kept(queue: &dyn Queue, after: u64, newest: u64) -> Result<(), Problem> {
+    if after == newest {
+        return Ok(());
+    }
+    let answer = queue.call(Request::Read(Query::Ends { after, limit: 1 })).await?;
+    let crate::broker::Response::Rows(Rows::Ends(ends)) = answer else { return Err(unexpected("the next end")) };
+    let forgotten = ends.first().map_or(newest, |next| next.seq.saturating_sub(1));
+    if forgotten <= after {
+        return Ok(());
+    }
+    let detail = format!(
+        "after is {after}, but the ends up to {forgotten} are not kept any more; see GET /v1/jobs for what has ended, and \
+         connect with ?after={forgotten} or without `after`"
+    );
+    Err(Problem::new(Kind::Gone, detail))
 }
 
 /// One session.

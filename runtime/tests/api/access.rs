@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::http::Version;
 use kew_runtime::api::Access;
 
 use crate::world::{ANN, PROCESSOR, World};
@@ -60,6 +61,8 @@ async fn without_tokens_neither_web_pages_nor_proxies_are_served() {
         ("origin", "null"),
         ("host", "example.org:8480"),
         ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-host", "example.org"),
+        ("via", "1.1 proxy"),
     ];
     for header in foreign {
         let answer = world.ask_with("GET", "/v1/jobs", &[header], LOCAL, "").await;
@@ -68,4 +71,15 @@ async fn without_tokens_neither_web_pages_nor_proxies_are_served() {
     for header in [("origin", "http://localhost:3000"), ("host", "localhost:8480"), ("host", "[::1]:8480")] {
         assert_eq!(world.ask_with("GET", "/v1/jobs", &[header], LOCAL, "").await.status, 200, "{header:?}");
     }
+}
+
+#[tokio::test]
+async fn without_tokens_nobody_is_served_by_http_1_0_which_proxies_speak() {
+    let world = World::with(Arc::new(Access::default()));
+    let answer = world.ask_by(Version::HTTP_10, "GET", "/v1/jobs", &[], LOCAL, "").await;
+    assert!(answer.detail(403).contains("HTTP/1.0"), "{}", answer.text);
+    assert_eq!(world.ask_by(Version::HTTP_11, "GET", "/v1/jobs", &[], LOCAL, "").await.status, 200);
+    let with_tokens = World::new();
+    let bearer = [("authorization", &*format!("Bearer {ANN}")), ("via", "1.1 proxy")];
+    assert_eq!(with_tokens.ask_by(Version::HTTP_10, "GET", "/v1/jobs", &bearer, None, "").await.status, 200);
 }

@@ -91,6 +91,28 @@ async fn a_session_resumes_without_a_gap() {
 }
 
 #[tokio::test]
+async fn a_session_does_not_go_on_where_ends_are_not_kept_any_more() {
+    let fake = Arc::new(Fake::default());
+    for n in 1..=4 {
+        fake.end("ann", &format!("j-{n}"), None);
+    }
+    fake.state().ends_forgotten = 2;
+    let address = served(&fake).await;
+    for after in [0, 1] {
+        let refused = connect(address, &format!("?after={after}"), ANN).await;
+        let Err(Error::Http(response)) = refused else { panic!("after {after}: {refused:?}") };
+        assert_eq!(response.status().as_u16(), 410);
+    }
+    let mut kept = connect(address, "?after=2", ANN).await.unwrap();
+    assert_eq!(next(&mut kept).await, json!({ "hello": { "seq": 2 } }));
+    assert_eq!(next(&mut kept).await["job"], "j-3");
+    fake.state().ends_forgotten = 4;
+    let Err(Error::Http(response)) = connect(address, "?after=3", ANN).await else { panic!("all are forgotten") };
+    assert_eq!(response.status().as_u16(), 410);
+    connect(address, "?after=4", ANN).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_session_that_makes_no_sense_is_refused_before_it_begins() {
     let fake = Arc::new(Fake::default());
     let address = served(&fake).await;

@@ -29,12 +29,16 @@ pub(crate) struct State {
     pub(crate) dead: Vec<DeadLetterRow>,
     pub(crate) ends: Vec<End>,
     pub(crate) told: u64,
+    /// Up to where ends are not kept any more.
+    pub(crate) ends_forgotten: u64,
     pub(crate) paused: BTreeSet<String>,
     pub(crate) pulled: Pulled,
     /// The leases that hold.
     pub(crate) leases: BTreeSet<String>,
     /// How many answers to enqueues are lost from now on, after the work is done.
     pub(crate) lost_answers: u32,
+    /// Whether it answers no question, though it does what it is asked to.
+    pub(crate) is_mute: bool,
     /// Whether nothing reaches it.
     pub(crate) away: bool,
 }
@@ -69,7 +73,7 @@ impl Fake {
         loop {
             let mut ended = std::pin::pin!(self.ended.notified());
             ended.as_mut().enable();
-            let ends: Vec<_> = self.state().ends.iter().filter(|end| after < end.seq).take(2).cloned().collect();
+            let ends = self.state().ends_after(after, 2);
             if !ends.is_empty() || tokio::time::timeout_at(deadline, ended).await.is_err() {
                 return Rows::Ends(ends);
             }
@@ -121,6 +125,7 @@ impl State {
                 self.told = through;
                 Ok(Response::Done)
             }
+            Request::Read(_) if self.is_mute => Err(Refusal::Unavailable("the store does not answer".into())),
             Request::Read(query) => Ok(Response::Rows(self.read(query))),
             Request::Ends { .. } => unreachable!("answered before"),
         }
@@ -181,6 +186,11 @@ impl State {
         Ok(Response::Done)
     }
 
+    fn ends_after(&self, after: u64, limit: usize) -> Vec<End> {
+        let kept = self.ends.iter().filter(|end| after.max(self.ends_forgotten) < end.seq);
+        kept.take(limit).cloned().collect()
+    }
+
     fn read(&self, query: Query) -> Rows {
         match query {
             Query::Job { job } => Rows::Jobs(self.jobs.iter().filter(|row| row.id == job).cloned().collect()),
@@ -203,7 +213,7 @@ impl State {
                 Rows::DeadLetters(self.dead.iter().filter(|row| row.job.id == job).cloned().collect())
             }
             Query::Told => Rows::Told { through: self.told, newest: self.ends.len() as u64 },
-            Query::Ends { .. } => unreachable!("asked by Request::Ends"),
+            Query::Ends { after, limit } => Rows::Ends(self.ends_after(after, limit as usize)),
         }
     }
 }

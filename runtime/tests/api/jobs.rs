@@ -92,6 +92,45 @@ async fn a_broker_out_of_reach_leaves_the_outcome_unknown_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_job_whose_status_cannot_be_read_is_acknowledged_all_the_same() {
+    let world = World::new();
+    let first = make_once(&world, "k-1", PDF).await.json();
+    world.fake.state().is_mute = true;
+    let again = make_once(&world, "k-1", PDF).await;
+    assert_eq!((again.status.as_u16(), again.json()), (200, json!({ "id": first["id"], "how": "replayed" })));
+    let list = format!("[{PDF},{PDF}]");
+    assert_eq!(make_once(&world, "k-2", &list).await.json()[1]["status"], "pending", "a new one needs no question");
+    let asked = world.fake.state().asked.len();
+    make_once(&world, "k-2", &list).await;
+    assert_eq!(world.fake.state().asked.len(), asked + 2, "the enqueue, and one question for both");
+}
+
+#[tokio::test]
+async fn a_repeated_request_whose_job_is_forgotten_is_told_that_it_is_gone() {
+    let world = World::new();
+    let first = make_once(&world, "k-1", PDF).await.json()["id"].as_str().unwrap().to_owned();
+    world.fake.state().jobs.clear();
+    let detail = make_once(&world, "k-1", PDF).await.detail(410);
+    assert!(detail.contains(&first) && detail.contains("another Idempotency-Key"), "{detail}");
+    assert!(world.fake.state().jobs.is_empty());
+    let list = format!("[{PDF},{PDF}]");
+    let made = make_once(&world, "k-2", &list).await.json();
+    world.fake.state().jobs.remove(0);
+    let again = make_once(&world, "k-2", &list).await.json();
+    let (gone, kept) = (json!({ "id": made[0]["id"], "how": "replayed" }), &again[1]);
+    assert_eq!((&again[0], &kept["id"], &kept["status"]), (&gone, &made[1]["id"], &json!("pending")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_arrives_is_given_up() {
+    let world = World::new();
+    let silent = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let asked = world.ask("POST", "/v1/jobs", ANN, axum::body::Body::from_stream(silent));
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(3_600), asked).await.unwrap();
+    assert!(answer.detail(400).contains("did not arrive within 120 s"), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn each_mistake_is_one_problem_that_names_the_place_and_what_is_allowed() {
     let world = World::new();
     let mistakes = [

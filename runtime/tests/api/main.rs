@@ -10,4 +10,5 @@ mod fake;
 mod jobs;
 mod operators;
 mod remote;
+mod serve;
 mod world;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, StatusCode};
+use axum::http::{Request, StatusCode, Version};
 use axum::response::Response;
 use http_body_util::BodyExt;
 use kew_runtime::api::{Access, Api, Grant, Peer, Role, router};
@@ -96,7 +96,19 @@ impl World {
         peer: Option<&str>,
         body: impl Into<Body>,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
+        self.ask_by(Version::HTTP_11, method, path, headers, peer, body).await
+    }
+
+    pub(crate) async fn ask_by(
+        &self,
+        version: Version,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        peer: Option<&str>,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().version(version).method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -15,7 +15,7 @@ use crate::{Error, Secret, clock, payload};
 mod local;
 mod relay;
 
-/// The section `[analytics]`.
+/// The section `[handlers.analytics]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -103,7 +103,7 @@ impl Events {
                 relay::Relay::new(url, token).map(Target::Relay)
             }
         };
-        Ok(Self { target: target.map_err(|e| Error::new("analytics", e))? })
+        Ok(Self { target: target.map_err(|e| Error::new("[handlers.analytics]", e))? })
     }
 
     async fn store(&self, delivery: &Delivery, report: &Report) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! E-mail: a batch goes out over one SMTP connection, and each mail's outcome is reported as the server gives it.
+//! E-mail: a batch goes out over a few SMTP connections, and each mail's outcome is reported as the server gives it.
 //!
 //! One job is one mail to one recipient. A mail's `Message-ID` comes from its job, so a mailbox that gets a repeated
 //! delivery can know it. Without a server, mails become `.eml` files that any mail program opens.
@@ -18,7 +18,7 @@ use crate::{Error, Secret, file, payload};
 mod message;
 mod smtp;
 
-/// The section `[email]`.
+/// The section `[handlers.email]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -90,7 +90,7 @@ struct Mail<'a> {
 impl Mailer {
     /// Takes the server that `config` names, or the folder `mail` in `data`.
     pub fn new(config: &Config, data: &Path) -> Result<Self, Error> {
-        let wrong = |reason: String| Error::new("email", reason);
+        let wrong = |reason: String| Error::new("[handlers.email]", reason);
         let from = config.from.parse().map_err(|e| wrong(format!("from {:?}: {e}", config.from)))?;
         let target = match &config.host {
             Some(host) => Target::Server(smtp::Server::new(config, host).map_err(wrong)?),

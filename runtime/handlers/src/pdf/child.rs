@@ -60,6 +60,7 @@ impl Renderer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            .process_group(0) // Ctrl-C in a terminal goes to a whole group: it shall drain the parent, not kill the work
             .kill_on_drop(true) // this is how a delivery's timeout stops the work
             .spawn()?;
         let mut stdin = child.stdin.take().expect("the child was given a pipe");

@@ -28,7 +28,7 @@ mod words;
 
 pub use child::{FONTS_ENV, child, render_stdin_to_stdout};
 
-/// The section `[pdf]`.
+/// The section `[handlers.pdf]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -108,9 +108,11 @@ impl Pdfs {
     /// Files go to the folder `pdf` in `data`.
     pub fn new(config: &Config, data: &Path) -> Result<Self, Error> {
         let dir = data.join("pdf");
-        let wrong = |e: &dyn std::fmt::Display| Error::new("pdf", e);
+        let wrong = |e: &dyn std::fmt::Display| Error::new("[handlers.pdf]", e);
         std::fs::create_dir_all(&dir).map_err(|e| wrong(&format!("{}: {e}", dir.display())))?;
         let renderer = child::Renderer::new(config).map_err(|e| wrong(&e))?;
+        // Each child reads the fonts anew; one that is not there or is no font shall stop the start, not every job.
+        typeset::Typesetter::new(&config.fonts).map_err(|e| wrong(&e))?;
         Ok(Self { renderer, payload_bytes_max: config.payload_bytes_max, dir })
     }
 

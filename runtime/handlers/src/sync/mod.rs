@@ -14,7 +14,7 @@ use crate::{Error, Secret, clock, payload};
 mod local;
 mod remote;
 
-/// The section `[sync]`.
+/// The section `[handlers.sync]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -64,7 +64,7 @@ impl Entities {
                 remote::Service::new(url, token).map(Target::Remote)
             }
         };
-        Ok(Self { target: target.map_err(|e| Error::new("sync", e))? })
+        Ok(Self { target: target.map_err(|e| Error::new("[handlers.sync]", e))? })
     }
 
     async fn sync(&self, job: &Job) -> Outcome {
