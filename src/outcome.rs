@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use kew_spec::verdict::Verdict;
 
-/// The exit codes as every command's help states them.
+/// The exit codes as the commands' help states them, where a command has none of its own.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0  all clauses kept (or nothing was judged)

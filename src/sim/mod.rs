@@ -28,7 +28,7 @@ use clap::Args;
 use kew_sim::Plan;
 use kew_spec::scenario::{self, Scenario};
 
-use crate::outcome::{EXIT_CODES, End, Failure};
+use crate::outcome::{End, Failure};
 use crate::report;
 
 /// Seeds tried when none are asked for: enough to exercise every clause.
@@ -46,13 +46,21 @@ Examples:
 One seed is one world: how many hosts, which faults, which jobs. The same seed gives the same run,
 byte for byte; --twice makes sure of it.";
 
+const ENDS: &str = "\
+Exit codes:
+  0  all clauses kept; with --planted, nothing of the bug was seen
+  1  a clause is broken, as a planted bug should do; with --kill-matrix, a bug was missed
+  2  wrong usage or input
+  3  the harness failed: two runs of a seed differed (--twice), a declared cell was never reached
+     (--coverage), or the loss that must be found was not (--sweep-power --synchronous normal)";
+
 /// Try the reference queue in simulated worlds with real faults
 ///
 /// Runs the queue's own code in a world of simulated machines, network, disks and clocks. Faults
 /// strike, heal, and everything must drain; every clause is judged in every world. A broken clause
 /// is shown with the events where it broke and the line that replays it.
 #[derive(Debug, Args)]
-#[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{ENDS}"))]
 pub(crate) struct Arguments {
     /// How many seeds to try [default: 100; with --planted at most 200]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -66,7 +74,7 @@ pub(crate) struct Arguments {
     /// Play this scenario in each world: a name from --scenarios, or a .toml file
     #[arg(long, value_name = "NAME|FILE")]
     scenario: Option<String>,
-    /// Write the seed's history to a file
+    /// Write the seed's history to a file; with --sweep-power, that of one --cut and --model
     #[arg(long, value_name = "FILE", conflicts_with = "twice")]
     history: Option<PathBuf>,
     /// Write a page to look at: the verdict, and the run that shows best what broke, event by event

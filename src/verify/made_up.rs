@@ -25,6 +25,7 @@ pub(super) fn result(target: &str) -> Verification {
         clauses,
         played: vec!["pdf-success".into(), "pdf-retries".into()],
         skipped: Vec::new(),
+        unplayed: Vec::new(),
         late_ms: 300,
         lag_p999_ms: 4,
         wall_ms: 12_000,

@@ -25,7 +25,7 @@ use kew_verify::{Options, Progress, Verified, scenarios};
 
 use again::Again;
 
-use crate::outcome::{EXIT_CODES, End, Failure};
+use crate::outcome::{End, Failure};
 use crate::report::{self, progress, terminal};
 
 const EXAMPLES: &str = "\
@@ -38,6 +38,14 @@ Examples:
   kew verify bullmq --report b.html   see how it broke what it broke
   kew verify --scoreboard results     put the results of several systems side by side";
 
+const ENDS: &str = "\
+Exit codes:
+  0  no clause is broken, but for those that known-failing.toml names
+  1  another clause is broken, or one that it names is kept or has expired; or what the system
+     declares was never exercised; with --smoke, a step failed
+  2  wrong usage or input; the system is not installed, or its server does not answer
+  3  the harness or the adapter failed; with --self-check, a lie passed or an honest queue was accused";
+
 /// Verify a queue that somebody else wrote
 ///
 /// Plays the scenarios against a real system, in real time or, where its clock can be moved, in
@@ -45,9 +53,9 @@ Examples:
 /// against it. Each broken clause comes with the smallest scenario that shows it, and with how
 /// often it did when it was played again.
 #[derive(Debug, Args)]
-#[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{ENDS}"))]
 pub(crate) struct Arguments {
-    /// A system of `--list`, or a folder with a target.toml
+    /// A system of `--list`, or a folder with a target.toml, named with a slash: `./my-queue`
     target: Option<String>,
     /// Look at these clauses and families alone
     clauses: Vec<String>,
@@ -216,7 +224,10 @@ fn scenario_of(name: &str) -> Result<scenario::Scenario, Failure> {
 fn ready(target: &Target, install: bool) -> Result<(), Failure> {
     match target.ready() {
         Ready::Yes => Ok(()),
-        Ready::NotInstalled if install => target.install().map_err(Failure::harness),
+        Ready::NotInstalled if install => {
+            target.install().map_err(Failure::harness)?;
+            ready(target, false) // Its server may be missing as well.
+        }
         Ready::NotInstalled => {
             let name = &target.name;
             Err(Failure::input(format!("run {name}: it is not installed; `kew verify {name} --install` does that")))

@@ -76,9 +76,12 @@ pub(super) fn summary(result: &Verification) -> String {
         "  kept {} · broken {} · not offered {} · inconclusive {}",
         count(Cell::Kept),
         count(Cell::Broken),
-        count(Cell::NotOffered),
+        count(Cell::NotOffered) - result.not_asked_for(),
         count(Cell::Inconclusive),
     );
+    if let asked @ 1.. = result.not_asked_for() {
+        let _ = write!(text, " · not asked for {asked}");
+    }
     if let unexercised @ 1.. = count(Cell::NotExercised) {
         let _ = write!(text, " · offered but not exercised {unexercised}");
     }
@@ -127,6 +130,9 @@ fn remarks(result: &Verification, against: &Against) -> String {
     say("known to be broken, but kept: take these off the known-failing list", &against.stale);
     say("known to be broken, but the entry has expired: look at these again", &against.expired);
     say("offered, but no scenario put it to the test", &against.unexercised);
+    if result.not_asked_for() == 0 {
+        say("declared, but used by none of the scenarios that fit", &result.unplayed);
+    }
     let emulated = result.clauses.iter().filter(|it| it.emulated && it.cell != Cell::NotOffered);
     let emulated: Vec<_> = emulated.map(|it| it.clause.clone()).collect();
     say("emulated by the adapter", &emulated);

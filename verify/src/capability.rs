@@ -94,6 +94,8 @@ struct Full {
     #[serde(default = "yes")]
     times: bool,
     #[serde(default = "yes")]
+    retry_count: bool,
+    #[serde(default = "yes")]
     keeps: bool,
     #[serde(default = "yes")]
     aging: bool,
@@ -120,6 +122,7 @@ impl From<Declared> for Feature {
             ("one_running", full.one_running),
             ("follow_up", full.follow_up),
             ("times", full.times),
+            ("retry_count", full.retry_count),
             ("keeps", full.keeps),
             ("aging", full.aging),
         ];

@@ -29,14 +29,18 @@ pub(crate) fn is_broken(play: &Judged, clause: &str) -> bool {
 /// times is broken.
 pub(crate) fn put_down_to_the_machine(clauses: &mut [ClauseResult], calmly: &BTreeSet<String>) {
     for it in clauses.iter_mut().filter(|it| it.cell == Cell::Broken) {
-        let rate = it.shown.as_ref().map(|shown| shown.rate).unwrap_or_default();
-        let timing = clause::find(&it.clause).is_some_and(|clause| clause.level == Level::Timing);
-        let (stalled, seldom) = (!calmly.contains(&it.clause), 2 * rate.broken < rate.plays);
-        let doubtful = if timing { stalled || seldom } else { stalled && seldom };
-        if doubtful && 1 < rate.plays {
+        if is_doubtful(it, calmly) {
             it.cell = Cell::Inconclusive;
         }
     }
+}
+
+/// Whether what shows that `it` is broken may be the machine's doing. What was not played again is not doubted.
+pub(crate) fn is_doubtful(it: &ClauseResult, calmly: &BTreeSet<String>) -> bool {
+    let rate = it.shown.as_ref().map(|shown| shown.rate).unwrap_or_default();
+    let timing = clause::find(&it.clause).is_some_and(|clause| clause.level == Level::Timing);
+    let (stalled, seldom) = (!calmly.contains(&it.clause), 2 * rate.broken < rate.plays);
+    1 < rate.plays && if timing { stalled || seldom } else { stalled && seldom }
 }
 
 /// What was tried while the machine stood still, and not exercised, says nothing of the system. `tried` tells of a clause

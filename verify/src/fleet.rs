@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -78,6 +79,8 @@ pub(crate) struct Heard {
 struct Routes {
     plays: BTreeMap<String, UnboundedSender<Heard>>,
     deliveries: BTreeMap<String, String>,
+    /// A delivery that was reported twice.
+    repeated: Option<String>,
 }
 
 /// The processes of a run.
@@ -94,10 +97,18 @@ struct Worker {
     now: Mutex<Running>,
 }
 
+/// How often a worker is started again before that is held against its adapter: the network may be cut just then.
+const RESTARTS_MAX: u32 = 3;
+
+/// How long to wait in between.
+const RESTART_AGAIN: Duration = Duration::from_secs(1);
+
 /// A worker as it runs now; it may have been started several times.
 struct Running {
     link: Arc<Link>,
     starts: u32,
+    /// Why it could not be started again.
+    failed: Option<Error>,
     /// What it was configured with, to be told again after a restart.
     told: Vec<Ask>,
 }
@@ -128,7 +139,7 @@ impl Fleet {
                     _ => None,
                 };
                 let link = fleet.launch_worker(worker, 1, proxy.as_ref()).await?;
-                let now = Mutex::new(Running { link, starts: 1, told: Vec::new() });
+                let now = Mutex::new(Running { link, starts: 1, failed: None, told: Vec::new() });
                 fleet.workers.push(Worker { proxy, now });
             }
         }
@@ -184,9 +195,24 @@ impl Fleet {
         now.starts
     }
 
-    /// Starts a worker again and tells it what it was told before.
+    /// Starts a worker again and tells it what it was told before. That it could not be is remembered as its fault.
     pub(crate) async fn restart(&self, worker: usize) -> Result<(), Error> {
         let Some(it) = self.workers.get(worker) else { return Ok(()) };
+        let mut tries = 1;
+        loop {
+            match self.start_again(worker, it).await {
+                Ok(()) => return Ok(()),
+                Err(_) if tries < RESTARTS_MAX => tries += 1,
+                Err(error) => {
+                    it.now.lock().expect("nobody panics with it").failed = Some(error.clone());
+                    return Err(error);
+                }
+            }
+            tokio::time::sleep(RESTART_AGAIN).await;
+        }
+    }
+
+    async fn start_again(&self, worker: usize, it: &Worker) -> Result<(), Error> {
         let (starts, told) = {
             let mut now = it.now.lock().expect("nobody panics with it");
             now.starts += 1;
@@ -222,8 +248,22 @@ impl Fleet {
 
     /// What an adapter has done wrong, if one has.
     pub(crate) fn wrong(&self) -> Option<Error> {
-        let of = |worker: &Worker| worker.now.lock().expect("nobody panics with it").link.wrong();
-        self.client.wrong().or_else(|| self.workers.iter().find_map(of))
+        let of = |worker: &Worker| {
+            let now = worker.now.lock().expect("nobody panics with it");
+            now.failed.clone().or_else(|| now.link.wrong())
+        };
+        let wrong = self.client.wrong().or_else(|| self.workers.iter().find_map(of));
+        wrong.or_else(|| self.repeated())
+    }
+
+    /// An invocation that is reported under the name of another would be answered in its place.
+    fn repeated(&self) -> Option<Error> {
+        let repeated = self.routes.lock().expect("nobody panics with it").repeated.clone()?;
+        let (process, invocation) = repeated.split_once('/').unwrap_or_default();
+        let worker = process.split('.').next().unwrap_or_default();
+        let what =
+            format!("reported two calls of handlers as the invocation {invocation}; each needs a name of its own");
+        Some(Error::new(&format!("processor-{worker}"), what))
     }
 
     /// Ends all of it: workers first, so that nothing is left behind in a shared server. The error is the first thing
@@ -300,7 +340,10 @@ fn hear(routes: &Arc<Mutex<Routes>>, worker: usize, starts: u32) -> UnboundedSen
             };
             let delivery = format!("{}.{starts}/{invocation}", worker + 1);
             if let Event::Invoke { queue, .. } = &event {
-                routes.deliveries.insert(delivery.clone(), queue.clone());
+                let before = routes.deliveries.insert(delivery.clone(), queue.clone());
+                if before.is_some() {
+                    routes.repeated.get_or_insert(delivery.clone());
+                }
             }
             let play = routes.deliveries.get(&delivery).and_then(|queue| routes.plays.get(queue));
             if let Some(play) = play {
@@ -309,4 +352,67 @@ fn hear(routes: &Arc<Mutex<Routes>>, worker: usize, starts: u32) -> UnboundedSen
         }
     });
     sender
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::to_value;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::capability::Capabilities;
+    use crate::protocol::{Answer, Delivered, Request, Said};
+
+    /// An adapter whose worker comes up once and never again.
+    const ONCE: &str = r#"
+        while read -r line; do
+            id=$(printf %s "$line" | sed 's/.*"id":\([0-9]*\).*/\1/')
+            case $line in
+                *processor-1-1*) ;;
+                *processor-1-*) exit 1 ;;
+            esac
+            echo "{\"id\":$id,\"ok\":{\"system\":\"once\",\"version\":\"1\",\"capabilities\":{}}}"
+            case $line in *'"bye"'*) exit 0 ;; esac
+        done"#;
+
+    #[tokio::test]
+    async fn a_worker_that_does_not_come_up_again_is_its_adapters_fault() {
+        let folder = tempfile::tempdir().expect("a folder for a target");
+        let target = "title = 'Once'\nabout = 'sh'\nworkers = 'processes'\ncommand = ['sh', 'adapter.sh']\n";
+        std::fs::write(folder.path().join("target.toml"), target).expect("it can be written");
+        std::fs::write(folder.path().join("adapter.sh"), ONCE).expect("it can be written");
+        let target = Target::read(folder.path()).expect("it is one");
+        let started = Fleet::start(&System::Target(Arc::new(target)), &Clock::machine(), 1, false).await;
+        let (fleet, _) = started.expect("it comes up");
+        fleet.kill(0);
+        assert!(fleet.wrong().is_none(), "the harness has killed it");
+        assert!(fleet.restart(0).await.is_err());
+        let wrong = fleet.wrong().expect("it is remembered").to_string();
+        assert!(wrong.starts_with("the adapter processor-1 ended without being asked to"), "{wrong}");
+    }
+
+    async fn report_twice(mut line: Local) {
+        while let Some(Request { id: Some(id), .. }) = line.requests.recv().await {
+            let about = to_value(About::new("twice", "1", Capabilities::default())).expect("it is JSON");
+            let _ = line.said.send(Said::Reply { id, answer: Answer::Ok(about) });
+            for _ in 0..2 {
+                let jobs = vec![Delivered { job: "j".into(), attempt: None, payload: String::new() }];
+                let call = Event::Invoke { invocation: "call-1".into(), queue: "q".into(), jobs };
+                let _ = line.said.send(Said::Event(call));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn two_calls_that_are_reported_under_one_name_are_the_adapters_fault() {
+        let system = System::Local(Arc::new(|line| drop(tokio::spawn(report_twice(line)))));
+        let (fleet, _) = Fleet::start(&system, &Clock::own(), 1, false).await.expect("it answers hello");
+        let (play, mut heard) = unbounded_channel();
+        fleet.route("q", play);
+        fleet.client().ask(Ask::Bye).await.expect("it answers");
+        heard.recv().await.expect("it is heard");
+        heard.recv().await.expect("it is heard again");
+        let wrong = fleet.wrong().expect("it is noticed").to_string();
+        assert!(wrong.contains("two calls of handlers as the invocation call-1"), "{wrong}");
+    }
 }

@@ -4,6 +4,7 @@ use kew_spec::check::Checker;
 use kew_spec::history::{Event, Header, Sight, Slack};
 use kew_spec::verdict::Verdict;
 
+use crate::infer::reads::fill_counts;
 use crate::infer::{Known, infer};
 use crate::play::Played;
 use crate::protocol::About;
@@ -40,7 +41,10 @@ pub(crate) fn judge(played: &Played, about: &About, scenario: &str, late_ms: u64
         late_ms,
         newest_wins: can.deduplication.has("newest"),
     };
-    let events = infer(&played.events, &known);
+    let mut events = infer(&played.events, &known);
+    if !can.status.has("retry_count") {
+        fill_counts(&mut events);
+    }
     let header = Header {
         player: "verify".into(),
         scenario: Some(scenario.into()),

@@ -67,8 +67,11 @@ impl Known {
     /// Reads the text of a file, which the error calls `name`.
     pub fn parse(text: &str, name: &str) -> Result<Self, String> {
         let known: Self = toml::from_str(text).map_err(|error| format!("understand {name}: {error}"))?;
-        match known.known.iter().find(|it| kew_spec::clause::find(&it.clause).is_none()) {
-            Some(it) => Err(format!("use {name}: there is no clause {}; `kew spec` lists them", it.clause)),
+        if let Some(it) = known.known.iter().find(|it| kew_spec::clause::find(&it.clause).is_none()) {
+            return Err(format!("use {name}: there is no clause {}; `kew spec` lists them", it.clause));
+        }
+        match known.known.iter().filter_map(|it| it.expires.as_deref()).find(|day| !is_day(day)) {
+            Some(day) => Err(format!("use {name}: expires = {day:?} is no day; write it as 2027-06-30")),
             None => Ok(known),
         }
     }
@@ -97,6 +100,12 @@ impl Known {
     }
 }
 
+/// Whether `text` has the form of a day, so that days can be compared as texts.
+fn is_day(text: &str) -> bool {
+    let form = |(place, byte): (usize, u8)| if place == 4 || place == 7 { byte == b'-' } else { byte.is_ascii_digit() };
+    text.len() == 10 && text.bytes().enumerate().all(form)
+}
+
 impl Failing {
     /// Whether it counts no more on the day `today`.
     pub fn is_over(&self, today: &str) -> bool {
@@ -108,5 +117,23 @@ impl Against {
     /// Whether the run went as known.
     pub fn is_fine(&self) -> bool {
         self.unexpected.is_empty() && self.stale.is_empty() && self.expired.is_empty() && self.unexercised.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Known;
+
+    #[test]
+    fn an_entry_runs_out_on_a_day_or_not_at_all() {
+        let read = |expires: &str| {
+            let text = format!("[[known]]\nclause = 'retry/count'\nreason = 'because'\nexpires = '{expires}'\n");
+            Known::parse(&text, "known-failing.toml")
+        };
+        assert!(read("2027-06-30").is_ok());
+        for no_day in ["never", "2027-6-30", "2027-06-30T00:00", "30.06.2027"] {
+            let why = read(no_day).expect_err("days are compared as texts");
+            assert!(why.contains("write it as 2027-06-30"), "{why}");
+        }
     }
 }

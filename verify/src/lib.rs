@@ -32,6 +32,7 @@ mod play;
 mod probe;
 mod proxy;
 mod record;
+mod repeat;
 mod run;
 
 use std::sync::Arc;

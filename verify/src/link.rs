@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -79,6 +79,8 @@ impl Link {
     /// Starts a process that is an adapter. Its events go to `events`.
     pub(crate) fn start(name: &str, mut command: Command, events: UnboundedSender<Event>) -> Result<Self, Error> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // A group of its own, so that what it has started is struck with it.
+        command.process_group(0);
         let fault = |what: String| Error { name: name.to_owned(), what };
         let mut child = command.spawn().map_err(|error| fault(format!("could not be started: {error}")))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
@@ -182,15 +184,20 @@ impl Link {
     /// Kills the process, as a power cut would.
     pub(crate) fn kill(&self) {
         self.waiting.lock().expect("nobody panics with it").expected = true;
-        if let Some(child) = self.child.lock().expect("nobody panics with it").as_mut() {
-            let _ = child.start_kill();
-        }
+        self.signal(Signal::KILL);
     }
 
     /// Stops the process where it stands, or lets it go on.
     pub(crate) fn pause(&self, paused: bool) {
-        if let Some(pid) = self.pid {
-            let _ = kill_process(pid, if paused { Signal::STOP } else { Signal::CONT });
+        self.signal(if paused { Signal::STOP } else { Signal::CONT });
+    }
+
+    /// Sends a signal to the process and all that it has started, unless its end has been waited for: then its number may
+    /// be another's.
+    fn signal(&self, signal: Signal) {
+        let child = self.child.lock().expect("nobody panics with it");
+        if let Some(pid) = self.pid.filter(|_| child.as_ref().is_some_and(|child| child.id().is_some())) {
+            let _ = kill_process_group(pid, signal); // Nobody may be left in it.
         }
     }
 
@@ -202,7 +209,10 @@ impl Link {
         if let Some(mut child) = child
             && tokio::time::timeout(BYE, child.wait()).await.is_err()
         {
-            let _ = child.kill().await;
+            if let Some(pid) = self.pid {
+                let _ = kill_process_group(pid, Signal::KILL);
+            }
+            let _ = child.wait().await;
             return Err(self.fault(format!("did not exit within {} s of bye", BYE.as_secs())));
         }
         match answer {
@@ -281,13 +291,15 @@ fn take(said: Said, waiting: &Mutex<Waiting>, events: &UnboundedSender<Event>) -
 }
 
 async fn keep_log<R: tokio::io::AsyncRead + Unpin>(stderr: R, log: Log) {
-    let mut lines = BufReader::new(stderr).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
+    let (mut stderr, mut line) = (BufReader::new(stderr), Vec::new());
+    // Whatever it writes is read: a pipe that nobody empties would hold the adapter up, and one that is closed would end it.
+    while stderr.read_until(b'\n', &mut line).await.is_ok_and(|bytes| 0 < bytes) {
+        let text = shortened(String::from_utf8_lossy(&std::mem::take(&mut line)).trim_end());
         let mut log = log.lock().expect("nobody panics with it");
         if log.len() == LOG_LINES_MAX {
             log.remove(0);
         }
-        log.push(shortened(&line));
+        log.push(text);
     }
 }
 

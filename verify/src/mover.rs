@@ -21,7 +21,7 @@ const LISTEN: Duration = Duration::from_micros(200);
 /// How often it listens for an answer before it gives the adapter up: 30 seconds of real time at the least.
 const LISTEN_MAX: u32 = 150_000;
 
-/// Moves the clock until it is told to end.
+/// Moves the clock for as long as it is there. From then on the clock goes by itself, as the machine's does.
 pub(crate) struct Mover {
     task: JoinHandle<()>,
     /// While this is held, the paused clock does not move by itself.
@@ -42,10 +42,22 @@ impl Mover {
         Self { task, _hold: hold }
     }
 
-    /// From now on the clock goes by itself, as the machine's does. It does so already if the adapter has failed.
-    pub(crate) async fn end(self) {
+    /// From now on the clock goes by itself, and nobody moves the system's any more.
+    pub(crate) async fn end(mut self) {
+        let goes_on = !self.task.is_finished();
         self.task.abort();
-        if self.task.await.is_err() {
+        let _ = (&mut self.task).await; // It was told to end.
+        if goes_on {
+            tokio::time::resume();
+        }
+    }
+}
+
+impl Drop for Mover {
+    fn drop(&mut self) {
+        // If the adapter has failed, the clock goes by itself already.
+        if !self.task.is_finished() {
+            self.task.abort();
             tokio::time::resume();
         }
     }
@@ -154,7 +166,7 @@ mod tests {
         let _ = fleet.client().give_up("is of no use");
         sleep(Duration::from_millis(20)).await;
         assert!(fleet.wrong().is_some_and(|error| error.to_string().contains("is of no use")));
-        mover.end().await;
+        drop(mover);
     }
 
     #[tokio::test]
@@ -166,7 +178,7 @@ mod tests {
         let which = Which { queue: "q".into(), job: "j".into() };
         fleet.client().ask(Ask::Status(which)).await.expect("it answers");
         assert_eq!(asked.elapsed(), Duration::ZERO);
-        mover.end().await;
+        drop(mover);
         pass(Duration::from_millis(2)).await;
         assert!(Duration::from_millis(2) <= asked.elapsed(), "afterwards the clock goes by itself");
     }

@@ -9,6 +9,9 @@ use crate::capability::Capabilities;
 /// The version of the form of result files.
 pub const VERSION: u32 = 1;
 
+/// What stands in place of a feature where nobody asked for the clause.
+pub(crate) const NOT_ASKED_FOR: &str = "not asked for";
+
 /// How it stands with one clause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -97,6 +100,9 @@ pub struct Verification {
     pub played: Vec<String>,
     /// Those that were not.
     pub skipped: Vec<Skipped>,
+    /// What the system declares and no scenario that was played made use of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unplayed: Vec<String>,
     /// What "not late" bounds got on top, in milliseconds.
     pub late_ms: u64,
     /// What 999 of 1,000 sleepers on this machine were not later than, in milliseconds.
@@ -126,6 +132,11 @@ impl Verification {
     /// How many clauses stand at `cell`.
     pub fn count(&self, cell: Cell) -> usize {
         self.clauses.iter().filter(|it| it.cell == cell).count()
+    }
+
+    /// How many clauses nobody asked for.
+    pub fn not_asked_for(&self) -> usize {
+        self.clauses.iter().filter(|it| it.feature == NOT_ASKED_FOR).count()
     }
 
     /// The entry of a clause.

@@ -1,20 +1,19 @@
-//! A whole verification: every scenario that fits is played, side by side, and judged; what broke a clause is played again
-//! to see how often it does.
+//! A whole verification: every scenario that fits is played, side by side, and judged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kew_spec::clause::{self, CLAUSES};
-use kew_spec::scenario::{Scenario, library};
-use kew_spec::verdict::{ClauseVerdict, State};
+use kew_spec::scenario::{Act, FaultSpec, OpAct, Scenario, library};
+use kew_spec::verdict::State;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::capability::Is;
 use crate::clock::Clock;
-use crate::doubt::{broken_by, broken_calmly, excuse, excuse_missed, is_broken, put_down_to_the_machine};
+use crate::doubt::{excuse, excuse_missed, put_down_to_the_machine};
 use crate::fit::{Fitted, fit};
 use crate::fleet::{Fleet, System};
 use crate::judge::{Judged, judge};
@@ -24,7 +23,8 @@ use crate::mover::Mover;
 use crate::play::{Played, play};
 use crate::probe::Probe;
 use crate::protocol::About;
-use crate::result::{Cell, ClauseResult, Rate, Shown, Skipped, Spent, VERSION, Verification};
+use crate::repeat::{repeat, shown};
+use crate::result::{Cell, ClauseResult, NOT_ASKED_FOR, Skipped, Spent, VERSION, Verification};
 use crate::scenarios;
 use crate::stalls::Stalls;
 
@@ -32,10 +32,7 @@ use crate::stalls::Stalls;
 const CALM_AT_ONCE: usize = 12;
 
 /// How many plays with strikes, each with processes of its own.
-const STRUCK_AT_ONCE: usize = 6;
-
-/// How often what is about a clause that no play exercised is played again at most.
-const MISSED_REPEATS: u32 = 3;
+pub(crate) const STRUCK_AT_ONCE: usize = 6;
 
 /// How many workers the shared processes have.
 const WORKERS: usize = 3;
@@ -100,9 +97,9 @@ pub struct Verified {
 }
 
 /// One scenario that is to be played.
-struct Part {
-    name: String,
-    fitted: Fitted,
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) fitted: Fitted,
 }
 
 /// Verifies `system`.
@@ -133,14 +130,13 @@ pub(crate) async fn verify(
     let plays: BTreeMap<_, _> =
         parts.iter().filter_map(|part| Some((part, played.get(&part.name)?))).map(judge_one).collect();
     let mut clauses: Vec<_> = CLAUSES.iter().map(|it| sum(it, &about, &plays, options)).collect();
+    let again = real_now();
+    let calmly = repeat(&stage, &parts, &plays, &mut clauses, late_ms, options).await?;
+    let spent = Spent { longest, longest_ms, again_ms: again.elapsed().as_millis() as u64 };
+    put_down_to_the_machine(&mut clauses, &calmly);
     if LAG_MS_MAX < lag.p999_ms() {
         excuse(&mut clauses);
     }
-    let calmly = broken_calmly(&plays);
-    let again = real_now();
-    let calmly = repeat(&stage, &parts, &mut clauses, late_ms, options, calmly).await?;
-    let spent = Spent { longest, longest_ms, again_ms: again.elapsed().as_millis() as u64 };
-    put_down_to_the_machine(&mut clauses, &calmly);
     let exercises = |part: &Part, clause: &str| part.fitted.scenario.exercises.iter().any(|it| it == clause);
     let stalled = |part: &Part| plays.get(&part.name).is_some_and(|play| play.stalled);
     excuse_missed(&mut clauses, |clause| parts.iter().any(|part| exercises(part, clause) && stalled(part)));
@@ -159,6 +155,7 @@ pub(crate) async fn verify(
         clauses,
         played: plays.keys().cloned().collect(),
         skipped,
+        unplayed: unplayed(&about, &parts),
         late_ms,
         lag_p999_ms: lag.p999_ms(),
         wall_ms: began.elapsed().as_millis() as u64,
@@ -175,9 +172,9 @@ fn real_now() -> std::time::Instant {
 }
 
 /// Where plays go on: the shared processes, or some of their own.
-struct Hall {
+pub(crate) struct Hall {
     system: System,
-    about: Arc<About>,
+    pub(crate) about: Arc<About>,
     fleet: Option<Arc<Fleet>>,
     turn: Mutex<u32>,
     clock: Clock,
@@ -185,7 +182,7 @@ struct Hall {
 }
 
 impl Hall {
-    async fn play(&self, fitted: &Fitted) -> Result<Played, Error> {
+    pub(crate) async fn play(&self, fitted: &Fitted) -> Result<Played, Error> {
         let turn = {
             let mut turn = self.turn.lock().expect("nobody panics with it");
             *turn += 1;
@@ -249,6 +246,24 @@ fn parts(system: &System, about: &About, options: &Options) -> (Vec<Part>, Vec<S
     (parts, skipped)
 }
 
+/// What the system declares, has no clause of its own, and is used by none of `parts`.
+fn unplayed(about: &About, parts: &[Part]) -> Vec<String> {
+    let of = |does: &dyn Fn(&Scenario) -> bool| parts.iter().any(|part| does(&part.fitted.scenario));
+    let asks = |act: OpAct| of(&|scenario| scenario.ops.iter().any(|op| op.act == act));
+    let crashes = |scenario: &Scenario| {
+        let dies = scenario.jobs().iter().flat_map(|job| &job.attempts).any(|attempt| attempt.act == Act::Crash);
+        let on_a_worker = |fault: &FaultSpec| fault.kind.hosts().iter().any(|host| host.starts_with("processor-"));
+        dies || scenario.faults.iter().any(on_a_worker)
+    };
+    let can = &about.capabilities;
+    let declared = [
+        ("crash", can.crash.is_there(), of(&crashes)),
+        ("cancel", can.cancel.is_there(), asks(OpAct::Cancel)),
+        ("pause", can.pause.is_there(), asks(OpAct::Pause)),
+    ];
+    declared.into_iter().filter(|(_, there, used)| *there && !used).map(|(name, ..)| name.to_owned()).collect()
+}
+
 /// Plays all, side by side. Answers with what was seen of each, and which took longest, for how many milliseconds.
 async fn all(
     hall: &Arc<Hall>,
@@ -291,7 +306,7 @@ fn sum(clause: &clause::Clause, about: &About, plays: &BTreeMap<String, Judged>,
     let feature = match about.capabilities.offer(id) {
         Ok(feature) if options.wants(id) => feature,
         Ok(_) => {
-            it.feature = "not asked for".into();
+            it.feature = NOT_ASKED_FOR.into();
             return it;
         }
         Err(missing) => {
@@ -315,213 +330,4 @@ fn sum(clause: &clause::Clause, about: &About, plays: &BTreeMap<String, Judged>,
     it.shown = smallest
         .and_then(|(name, _, entry)| shown(name, entry, broken.iter().map(|(name, _, _)| (*name).clone()).collect()));
     it
-}
-
-/// Plays what broke clauses again, to see how often it does, and what is about clauses that were not exercised: on a busy
-/// machine a limit may not be reached. Returns the clauses that were broken `calmly`, now or before.
-async fn repeat(
-    hall: &Arc<Hall>,
-    parts: &[Part],
-    clauses: &mut [ClauseResult],
-    late_ms: u64,
-    options: &Options,
-    mut calmly: BTreeSet<String>,
-) -> Result<BTreeSet<String>, Error> {
-    let missed = clauses.iter().filter(|it| it.cell == Cell::NotExercised).map(|it| it.clause.clone());
-    let missed: BTreeSet<_> = missed.collect();
-    let permits = Arc::new(Semaphore::new(STRUCK_AT_ONCE));
-    let mut playing = JoinSet::new();
-    for part in parts {
-        for _ in 0..repeats(part, clauses, &missed, options) {
-            let (hall, fitted, name) = (Arc::clone(hall), part.fitted.clone(), part.name.clone());
-            let permits = Arc::clone(&permits);
-            playing.spawn(async move {
-                let _permit = permits.acquire_owned().await.expect("it is never closed");
-                let played = hall.play(&fitted).await?;
-                Ok::<_, Error>((judge(&played, &hall.about, &name, late_ms, fitted.strikes), name))
-            });
-        }
-    }
-    let mut plays: BTreeMap<String, u32> = BTreeMap::new();
-    while let Some(done) = playing.join_next().await {
-        let (judged, name) = done.expect("a play does not panic")?;
-        let plays = plays.entry(name.clone()).or_default();
-        *plays += 1;
-        for it in clauses.iter_mut() {
-            add(it, &judged, &name);
-            if missed.contains(&it.clause) {
-                make_up(it, &judged, &name, *plays);
-            }
-        }
-        if !judged.stalled {
-            calmly.extend(broken_by(&judged));
-        }
-    }
-    Ok(calmly)
-}
-
-/// How often a part is played again.
-fn repeats(part: &Part, clauses: &[ClauseResult], missed: &BTreeSet<String>, options: &Options) -> u32 {
-    let shows = |it: &ClauseResult| it.shown.as_ref().is_some_and(|shown| shown.scenario == part.name);
-    if clauses.iter().any(shows) {
-        options.repeats
-    } else if part.fitted.scenario.exercises.iter().any(|clause| missed.contains(clause)) {
-        options.repeats.min(MISSED_REPEATS)
-    } else {
-        0
-    }
-}
-
-/// Adds a play of the scenario `name` that was played again.
-fn add(it: &mut ClauseResult, again: &Judged, name: &str) {
-    if let Some(shown) = it.shown.as_mut().filter(|shown| shown.scenario == name) {
-        shown.rate.plays += 1;
-        shown.rate.broken += u32::from(is_broken(again, &it.clause));
-    }
-}
-
-/// Adds a play that was played again since the first did not exercise the clause, one of so many `plays` of its scenario by
-/// now: those that did not break the clause count, whichever was over first.
-fn make_up(it: &mut ClauseResult, again: &Judged, name: &str, plays: u32) {
-    let Some(entry) = again.verdict.get(&it.clause) else { return };
-    it.exercised += entry.exercised;
-    if entry.state == State::Broken && it.shown.is_none() {
-        (it.cell, it.shown) = (Cell::Broken, shown(name, entry, vec![name.to_owned()]));
-        it.shown.iter_mut().for_each(|shown| shown.rate.plays = plays);
-    } else if 0 < entry.exercised && it.cell == Cell::NotExercised {
-        it.cell = Cell::Kept;
-    }
-}
-
-/// What `entry` says of a play of the scenario `name`, one of those that broke the clause.
-fn shown(name: &str, entry: &ClauseVerdict, scenarios: Vec<String>) -> Option<Shown> {
-    let finding = entry.findings.first()?;
-    Some(Shown {
-        scenario: name.to_owned(),
-        says: finding.says.clone(),
-        lines: finding.lines.clone(),
-        rate: Rate { broken: 1, plays: 1 },
-        scenarios,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use kew_spec::history::Header;
-    use kew_spec::verdict::{Finding, Verdict};
-
-    use super::*;
-
-    const CLAUSE: &str = "rate/ceiling";
-
-    fn result(cell: Cell, shown_by: Option<&str>) -> ClauseResult {
-        let shown = |scenario: &str| Shown {
-            scenario: scenario.into(),
-            says: String::new(),
-            lines: Vec::new(),
-            rate: Rate { broken: 1, plays: 1 },
-            scenarios: vec![scenario.into()],
-        };
-        ClauseResult {
-            clause: CLAUSE.into(),
-            cell,
-            exercised: 0,
-            feature: String::new(),
-            emulated: false,
-            shown: shown_by.map(shown),
-        }
-    }
-
-    /// A play that exercised the clause so often.
-    fn played(state: State, exercised: u64) -> Judged {
-        let mut verdict = Verdict::none();
-        for entry in verdict.clauses.iter_mut().filter(|entry| entry.clause == CLAUSE) {
-            (entry.state, entry.exercised) = (state, exercised);
-            if state == State::Broken {
-                entry.findings.push(Finding { says: "too many".into(), lines: vec![7] });
-            }
-        }
-        Judged { header: Header::new("by hand"), events: Vec::new(), verdict, stalled: false }
-    }
-
-    fn rate(it: &ClauseResult) -> Option<(u32, u32)> {
-        it.shown.as_ref().map(|shown| (shown.rate.broken, shown.rate.plays))
-    }
-
-    /// How often the part "one", which is about the clause or not, is played again.
-    fn again(clause: &ClauseResult, is_about_it: bool, repeats: u32) -> u32 {
-        let mut scenario = library().swap_remove(0);
-        scenario.exercises = if is_about_it { vec![CLAUSE.into()] } else { Vec::new() };
-        let policies = scenario.policies();
-        let part = Part { name: "one".into(), fitted: Fitted { scenario, policies, strikes: false } };
-        let missed = (clause.cell == Cell::NotExercised).then(|| CLAUSE.to_owned());
-        let options = Options { repeats, ..Options::default() };
-        super::repeats(&part, std::slice::from_ref(clause), &missed.into_iter().collect(), &options)
-    }
-
-    #[test]
-    fn what_shows_a_broken_clause_is_played_again_as_often_as_asked_for() {
-        assert_eq!(again(&result(Cell::Broken, Some("one")), true, 7), 7);
-        assert_eq!(again(&result(Cell::Broken, Some("one")), false, 7), 7);
-        assert_eq!(again(&result(Cell::Broken, Some("other")), true, 7), 0);
-    }
-
-    #[test]
-    fn what_is_about_a_clause_that_no_play_exercised_is_played_again_a_few_times_at_most() {
-        assert_eq!(again(&result(Cell::NotExercised, None), true, 7), MISSED_REPEATS);
-        assert_eq!(again(&result(Cell::NotExercised, None), true, 2), 2);
-        assert_eq!(again(&result(Cell::NotExercised, None), false, 7), 0);
-        assert_eq!(again(&result(Cell::Kept, None), true, 7), 0);
-    }
-
-    #[test]
-    fn a_scenario_that_is_played_again_counts_for_the_clauses_that_it_shows_to_be_broken() {
-        let mut it = result(Cell::Broken, Some("one"));
-        add(&mut it, &played(State::Broken, 1), "one");
-        add(&mut it, &played(State::Kept, 1), "one");
-        add(&mut it, &played(State::Broken, 1), "other");
-        assert_eq!(rate(&it), Some((2, 3)));
-    }
-
-    #[test]
-    fn a_clause_that_was_missed_is_kept_once_a_play_exercises_it() {
-        let mut it = result(Cell::NotExercised, None);
-        make_up(&mut it, &played(State::NotExercised, 0), "one", 1);
-        assert_eq!((it.cell, it.exercised), (Cell::NotExercised, 0));
-        make_up(&mut it, &played(State::Kept, 3), "one", 2);
-        make_up(&mut it, &played(State::Kept, 4), "other", 1);
-        assert_eq!((it.cell, it.exercised), (Cell::Kept, 7));
-        assert_eq!(it.shown, None);
-    }
-
-    #[test]
-    fn a_clause_that_was_missed_is_broken_once_a_play_breaks_it() {
-        let mut it = result(Cell::Kept, None);
-        make_up(&mut it, &played(State::Broken, 1), "one", 1);
-        make_up(&mut it, &played(State::Broken, 1), "other", 1);
-        make_up(&mut it, &played(State::Kept, 1), "one", 2);
-        assert_eq!((it.cell, it.exercised), (Cell::Broken, 3));
-        let shown = it.shown.expect("it tells what shows it");
-        assert_eq!((shown.scenario.as_str(), shown.says.as_str(), shown.lines), ("one", "too many", vec![7]));
-        assert_eq!(shown.scenarios, ["one"]);
-    }
-
-    /// How often the clause broke in how many plays again of one scenario, none of which exercised it at first.
-    fn made_up(states: [State; 3]) -> Option<(u32, u32)> {
-        let mut it = result(Cell::NotExercised, None);
-        for (plays, state) in (1..).zip(states) {
-            add(&mut it, &played(state, 1), "one");
-            make_up(&mut it, &played(state, 1), "one", plays);
-        }
-        rate(&it)
-    }
-
-    #[test]
-    fn how_often_a_missed_clause_broke_does_not_hang_on_which_play_was_over_first() {
-        assert_eq!(made_up([State::Broken, State::Kept, State::Kept]), Some((1, 3)));
-        assert_eq!(made_up([State::Kept, State::Broken, State::Kept]), Some((1, 3)));
-        assert_eq!(made_up([State::Kept, State::Broken, State::Broken]), Some((2, 3)));
-        assert_eq!(made_up([State::Kept, State::Kept, State::Broken]), Some((1, 3)));
-        assert_eq!(made_up([State::Kept, State::Kept, State::Kept]), None);
-    }
 }

@@ -14,7 +14,7 @@ mod follow_ups;
 mod late;
 mod made;
 mod order;
-mod reads;
+pub(crate) mod reads;
 mod redrives;
 mod strikes;
 

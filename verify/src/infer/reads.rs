@@ -1,6 +1,8 @@
 //! What reads of the status prove: that a delivery had not begun yet, whatever else would explain what was seen.
 
-use kew_spec::history::{Row, What};
+use std::collections::BTreeMap;
+
+use kew_spec::history::{Event, Row, What};
 use kew_spec::lifecycle::Status;
 
 use super::Inference;
@@ -58,6 +60,22 @@ impl Inference<'_> {
             _ => false,
         };
         self.ahead.reads.get(id)?.iter().copied().filter(|read| (index..until).contains(read)).rfind(at_work)
+    }
+}
+
+/// Writes into the rows of a system that does not tell it the `retry_count` that it must have: no clause is judged by that.
+pub(crate) fn fill_counts(events: &mut [Event]) {
+    let mut begun: BTreeMap<String, u32> = BTreeMap::new();
+    for event in events {
+        match &mut event.what {
+            What::Granted(it) => it.jobs.iter().for_each(|lease| *begun.entry(lease.job.clone()).or_default() += 1),
+            What::Redriven(it) => drop(begun.remove(&it.job)),
+            What::StatusRead(it) => {
+                let had = begun.get(&it.job).copied().unwrap_or_default();
+                it.row.iter_mut().for_each(|row| row.retry_count = had.saturating_sub(1));
+            }
+            _ => {}
+        }
     }
 }
 

@@ -76,6 +76,7 @@ pub(super) async fn dispatch(group: Arc<Group>) {
 async fn attend(group: Arc<Group>, given: Given) {
     let Given { delivery, mut running, timeout_ms, mut stop } = given;
     tokio::select! {
+        biased; // Of two that are ready the same one is taken in every run.
         results = running.ended() => return group.change(|room, now| room.finish(delivery, &results, now)),
         () = tokio::time::sleep(Duration::from_millis(timeout_ms)) => {
             running.stopped(Why::Timeout);

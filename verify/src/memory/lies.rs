@@ -35,6 +35,7 @@ lies! {
     PayloadTidied "payload-tidied" breaks ["job/payload"]: "payloads lose their white space";
     PayloadSwapped "payload-swapped" breaks ["job/payload"]: "a job gets the payload of the one before it";
     IdempotencyIgnored "idempotency-ignored" breaks ["job/idempotent-enqueue"]: "idempotency keys are ignored";
+    KeyOfAll "key-of-all" breaks ["job/idempotent-enqueue"]: "an idempotency key is every user's, so one is answered with another's job";
 
     OneTooMany "one-too-many" breaks ["retry/at-most"]: "a job gets one attempt more than it may have";
     OneTooFew "one-too-few" breaks ["retry/at-least"]: "a job is given up one attempt early";

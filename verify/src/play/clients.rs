@@ -115,7 +115,11 @@ async fn hear(stage: Arc<Stage>, op: u64, name: String, posted: Posted, turn: Op
     let mut made = None;
     let reply = match stage.fleet.client().answered(posted).await {
         Ok(Answer::Ok(value)) => {
-            let other = serde_json::from_value::<Enqueued>(value).ok().and_then(|enqueued| enqueued.job);
+            let enqueued = serde_json::from_value::<Enqueued>(value);
+            if let Err(error) = &enqueued {
+                stage.fleet.client().give_up(&format!("answered enqueue with something else: {error}"));
+            }
+            let other = enqueued.ok().and_then(|enqueued| enqueued.job);
             let job = other.map_or(name, |job| stage.inside(&job).to_owned());
             made = Some(job.clone());
             Reply { op, outcome: Told::Ok, job: Some(job), error: None }

@@ -206,7 +206,7 @@ fn ended_by_the_system(running: &Running, delivery: &str, why: Why) -> Finished 
 async fn die(stage: &Arc<Stage>, worker: usize) {
     down(stage, worker);
     tokio::time::sleep(Duration::from_millis(AWAY_MS)).await;
-    // An adapter that does not come up shows as the adapter's fault at the end of the play.
+    // That an adapter does not come up is its fault, which the fleet tells at the end of the play.
     if stage.fleet.restart(worker).await.is_ok() {
         stage.up(worker, true);
     }
