@@ -128,7 +128,8 @@ def letters(queue):
 
 
 def dead_letters(m):
-    return {"jobs": [{"job": x.args[0], "payload": x.args[1]} for _, _, x in letters(m["queue"])]}
+    error = lambda x: x.options.get("traceback", "").strip().split("\n")[-1]
+    return {"jobs": [{"job": x.args[0], "payload": x.args[1], "error": error(x)} for _, _, x in letters(m["queue"])]}
 
 
 def redrive(m):

@@ -75,7 +75,7 @@ async def hello(m):
         "infinite_attempts": {"is": "native", "note": "RetryStrategy without max_attempts"},
         "exponential_backoff": {"is": "emulated", "jitter": False, "note": "a retry strategy of the adapter's; Procrastinate's own grows as base ** n seconds"},
         "crash": {"is": "native", "recovers_ms": STALLED_S * 1000 + 4000, "note": "the documented periodic task that retries stalled jobs"},
-        "dead_letters": {"is": "native", "note": "jobs whose status is failed stay in the table"},
+        "dead_letters": {"is": "native", "errors": False, "note": "jobs whose status is failed stay in the table"},
         "deduplication": {"is": "native", "newest": False, "note": "queueing_lock and lock"},
         "cancel": {"is": "native"}, "status": {"is": "native", "times": False, "note": "no errors are kept; retry_count from the job's attempts"},
         "attempt_number": {"is": "native", "note": "job.attempts + 1"}}}

@@ -47,18 +47,22 @@ impl Client {
         let id = TaskId::from_ulid(ulid::Ulid::generate());
         let task = TaskBuilder::new((job.clone(), text(line, "payload"))).task_id(id.clone());
         let mut task = task.max_attempts(attempts.unwrap_or(1));
-        if let Some(key) = key {
-            let known = (queue.clone(), key.to_owned());
-            self.keys.lock().expect("nobody panics with it").entry(known).or_insert_with(|| job.clone());
+        // A key is its user's own.
+        let key = key.map(|key| format!("{}/{key}", text(line, "user")));
+        if let Some(key) = &key {
             task = task.idempotency_key(key);
         }
         let mut storage = self.storage(&queue);
         storage.push_task(task.build()).await?;
-        if let Some(key) = key
-            && storage.fetch_by_id(&id).await?.is_none()
-        {
-            let there = self.keys.lock().expect("nobody panics with it").get(&(queue, key.to_owned())).cloned();
-            return Ok(json!({ "ok": { "job": there } }));
+        if let Some(key) = key {
+            let is_made = storage.fetch_by_id(&id).await?.is_some();
+            let mut keys = self.keys.lock().expect("nobody panics with it");
+            let known = keys.entry((queue, key));
+            if !is_made {
+                let there = known.or_default().clone();
+                return Ok(json!({ "ok": { "job": there } }));
+            }
+            known.insert_entry(job.clone());
         }
         self.ids.lock().expect("nobody panics with it").insert(job, id);
         Ok(json!({ "ok": {} }))

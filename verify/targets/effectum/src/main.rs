@@ -57,7 +57,9 @@ async fn answer(jobs: Arc<Jobs>, line: Value, id: u64) {
     let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
     let done = match line["op"].as_str().unwrap_or_default() {
         "enqueue" => {
-            jobs.enqueue(&text("queue"), &text("job"), &text("payload"), line["idempotency_key"].as_str()).await
+            // A key is its user's own.
+            let once = line["idempotency_key"].as_str().map(|key| format!("{}/{key}", text("user")));
+            jobs.enqueue(&text("queue"), &text("job"), &text("payload"), once.as_deref()).await
         }
         "status" => jobs.status(&text("job")).await,
         "cancel" => jobs.cancel(&text("job")).await,
