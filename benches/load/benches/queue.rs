@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use kew_benches::growth::{Backlog, JOBS_ON_TOP, on_top_of};
+use kew_benches::http::{self, Creates};
 use kew_benches::work::{Load, Work};
 use kew_benches::{kew, latency, paths};
 use kew_runtime::store::Synchronous;
@@ -66,6 +68,46 @@ fn process(criterion: &mut Criterion) {
     }
 }
 
+/// Creates over HTTP from 64 connections, a job a request and a hundred.
+fn over_http(criterion: &mut Criterion) {
+    let runtime = runtime();
+    for (synchronous, name) in DURABILITIES {
+        let mut group = group(criterion, &format!("create over HTTP at {name}"));
+        for batch in [1, 100] {
+            let it = Creates { jobs: JOBS, batch, connections: 64, synchronous };
+            group.bench_function(BenchmarkId::new("jobs a request", batch), |bench| {
+                bench.iter_custom(|times| {
+                    let once = |_| {
+                        let folder = tempfile::tempdir().expect("there is room for a store");
+                        runtime.block_on(http::run(folder.path(), it)).expect("the API answers")
+                    };
+                    (0..times).map(once).sum()
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
+/// Creates and processes jobs on top of a backlog: each line is another size of it.
+fn growth(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = group(criterion, "on top of jobs that are ready, at NORMAL");
+    group.throughput(Throughput::Elements(u64::from(JOBS_ON_TOP)));
+    for size in [1_000, 10_000, 100_000] {
+        group.bench_function(BenchmarkId::from_parameter(size), |bench| {
+            bench.iter_custom(|times| {
+                let once = |_| {
+                    let folder = tempfile::tempdir().expect("there is room for a store");
+                    runtime.block_on(on_top_of(folder.path(), Backlog::Ready, size, Synchronous::Normal))
+                };
+                (0..times).map(once).sum()
+            });
+        });
+    }
+    group.finish();
+}
+
 /// Each queue of the five on its own path: rate limit, batch, deduplication, schedule. Where a policy makes jobs wait,
 /// its waiting is turned off and its bookkeeping stays.
 fn queues(criterion: &mut Criterion) {
@@ -102,5 +144,5 @@ fn create_to_start(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, enqueue, process, queues, create_to_start);
+criterion_group!(benches, enqueue, process, over_http, growth, queues, create_to_start);
 criterion_main!(benches);

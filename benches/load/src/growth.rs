@@ -83,6 +83,17 @@ pub async fn cost(folder: &Path, backlog: Backlog, size: u32) -> Cost {
     Cost { backlog: name, size, per_second, open_ms, bytes_per_job, file_bytes_per_job }
 }
 
+/// How long [`JOBS_ON_TOP`] jobs take on top of `size` in a new store in `folder`.
+///
+/// # Panics
+///
+/// If the queue refuses what it is asked.
+pub async fn on_top_of(folder: &Path, backlog: Backlog, size: u32, synchronous: Synchronous) -> Duration {
+    let broker = kew::open(folder, Queues::default(), synchronous).expect("the store opens");
+    fill(&broker, backlog, size).await;
+    on_top(&broker).await
+}
+
 async fn fill(broker: &Handle, backlog: Backlog, size: u32) {
     let mut requests = Requests::new(11, Kind::default());
     let mut made = 0;
