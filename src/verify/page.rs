@@ -33,10 +33,10 @@ pub(super) fn page(verified: &Verified, known: &Known, against: &Against, again:
 
 fn head(result: &Verification) -> String {
     format!(
-        "{} · {} · {} scenarios played, {} left out · lag p99.9 {} ms, late from {} ms on · {:.0} s\n",
+        "{} · {} · {} played, {} left out · lag p99.9 {} ms, late from {} ms on · {:.0} s\n",
         result.system,
         time(result),
-        result.played.len(),
+        terminal::counted(result.played.len() as u64, "scenario"),
         result.skipped.len(),
         result.lag_p999_ms,
         result.late_ms,

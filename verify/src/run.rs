@@ -331,3 +331,35 @@ fn sum(clause: &clause::Clause, about: &About, plays: &BTreeMap<String, Judged>,
         .and_then(|(name, _, entry)| shown(name, entry, broken.iter().map(|(name, _, _)| (*name).clone()).collect()));
     it
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capability::{Capabilities, Feature};
+
+    /// What of all three no scenario of these names uses.
+    fn unplayed_by(names: &[&str]) -> Vec<String> {
+        let can = Capabilities {
+            crash: Feature::NATIVE,
+            cancel: Feature::NATIVE,
+            pause: Feature::NATIVE,
+            ..Capabilities::default()
+        };
+        let part = |name: &&str| {
+            let scenario = kew_spec::scenario::find(name).expect("it is in the library");
+            Part {
+                name: scenario.name.clone(),
+                fitted: Fitted { policies: scenario.policies(), scenario, strikes: true },
+            }
+        };
+        unplayed(&About::new("made up", "1", can), &names.iter().map(part).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_is_declared_and_no_scenario_uses_is_told() {
+        assert_eq!(unplayed_by(&["pdf-success"]), ["crash", "cancel", "pause"]);
+        assert_eq!(unplayed_by(&["pdf-success", "pdf-crash", "cancel"]), [""; 0], "`cancel` pauses a queue as well");
+        assert_eq!(unplayed_by(&["processor-killed", "pause-and-resume"]), ["cancel"]);
+        assert!(unplayed(&About::new("made up", "1", Capabilities::default()), &[]).is_empty());
+    }
+}

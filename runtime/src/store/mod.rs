@@ -401,7 +401,8 @@ pub enum Query {
         /// The job.
         job: String,
     },
-    /// Final ends in the order in which they came. `Rows::Ends`.
+    /// Final ends in the order in which they came. `Rows::Ends`. They are numbered without gaps, and the oldest are forgotten
+    /// first: a first row whose number is not the one after `after` says that those between are not kept any more.
     Ends {
         /// Only those with a greater sequence number.
         after: u64,

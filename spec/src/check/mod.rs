@@ -49,6 +49,12 @@ struct Seen<'a> {
     ledger: &'a Ledger,
 }
 
+/// A number and its noun, as findings say it: `1 attempt`, `3 attempts`.
+fn counted(number: impl Into<u64>, noun: &str) -> String {
+    let number = number.into();
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The checkers of one clause family.
 trait Family {
     /// Reads one event.

@@ -4,10 +4,10 @@
 //! where those are read.
 
 use super::spent::Spent;
-use crate::check::Seen;
 use crate::check::ledger::{EndHow, Ledger, Question};
 use crate::check::number::Job;
 use crate::check::print::Table;
+use crate::check::{Seen, counted};
 use crate::clause::Place;
 use crate::history::{Lease, Redriven, Reply, Settled, Then, Told, What};
 use crate::verdict::Notes;
@@ -63,7 +63,10 @@ impl Redrives {
             if account.done < account.acknowledged {
                 let (acknowledged, done) = (account.acknowledged, account.done);
                 account.tell(
-                    format!("{acknowledged} redrives of {job} were acknowledged, but it was put back {done} times"),
+                    format!(
+                        "{acknowledged} redrives of {job} were acknowledged, but it was put back {}",
+                        counted(done, "time")
+                    ),
                     None,
                     notes,
                 );
@@ -156,7 +159,8 @@ impl Account {
         if self.asked < self.done {
             let (asked, done) = (self.asked, self.done);
             let says = format!(
-                "{job} was put back {done} times, but only {asked} redrives can have done that (asked for and not refused)"
+                "{job} was put back {}, but only {asked} redrives can have done that (asked for and not refused)",
+                counted(done, "time")
             );
             self.tell(says, None, notes);
         }

@@ -5,10 +5,10 @@
 //! A read of the status races with grants: any value that held from the question to the answer is right.
 
 use super::deliveries;
-use crate::check::Seen;
 use crate::check::ledger::{End, Live};
 use crate::check::number::Job;
 use crate::check::print::Table;
+use crate::check::{Seen, counted};
 use crate::clause::Place;
 use crate::history::{Granted, Started, StatusRead, What};
 use crate::lifecycle::Status;
@@ -89,8 +89,9 @@ impl Count {
             return;
         }
         let says = format!(
-            "{} was delivered {high} times, so its retry_count is {}, but its status at {} says {}",
+            "{} was delivered {}, so its retry_count is {}, but its status at {} says {}",
             read.job,
+            counted(high, "time"),
             of(high),
             seen.event.at,
             row.retry_count,

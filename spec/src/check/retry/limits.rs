@@ -5,10 +5,10 @@
 //! up as well. Where clients are seen, so is a job that the queue cancels without being asked to.
 
 use super::{ToldOnce, attempts_max, deliveries};
-use crate::check::Seen;
 use crate::check::ledger::{End, EndHow, Live, Question};
 use crate::check::number::{Job, Queue};
 use crate::check::print::Table;
+use crate::check::{Seen, counted};
 use crate::clause::Place;
 use crate::history::{AttemptOutcome, Cancelled, Ended, Finished, Redriven, Reply, Settled, Sight, Then, Told, What};
 use crate::verdict::Notes;
@@ -92,7 +92,8 @@ impl Limits {
         }
         if before == max {
             let queue = seen.ledger.queue_name(live.queue);
-            let says = format!("{name} ({queue}, {max} attempts) was delivered {} times", before + 1);
+            let (max, times) = (counted(max, "attempt"), counted(before + 1, "time"));
+            let says = format!("{name} ({queue}, {max}) was delivered {times}");
             notes.broken(AT_MOST, says, live.lines_and(seen.line));
         }
     }
@@ -111,9 +112,9 @@ impl Limits {
                 notes.exercised(AT_MOST);
                 if max <= end.attempts {
                     let says = format!(
-                        "{name} ({queue}, {max} attempts) was delivered {} times, the last one after it had been given \
-                         up at clock {}",
-                        end.attempts + 1,
+                        "{name} ({queue}, {}) was delivered {}, the last one after it had been given up at clock {}",
+                        counted(max, "attempt"),
+                        counted(end.attempts + 1, "time"),
                         end.clock,
                     );
                     self.told.broken(AT_MOST, job, says, lines, notes);
@@ -235,7 +236,8 @@ impl Limits {
             return;
         }
         let queue = seen.ledger.queue_name(live.queue);
-        let says = format!("{} ({queue}, {max} attempts) was given up after {had} deliveries", it.job);
+        let max = counted(max, "attempt");
+        let says = format!("{} ({queue}, {max}) was given up after {had} deliveries", it.job);
         self.told.broken(AT_LEAST, seen.named.job, says, live.lines_and(seen.line), notes);
     }
 
