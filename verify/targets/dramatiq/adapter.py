@@ -53,7 +53,7 @@ def hello(m):
         "exponential_backoff": {"is": "native", "note": "min_backoff and max_backoff; the jitter is up to 100 % and cannot be turned off"},
         "timeout": {"is": "native", "note": "time_limit: an exception in the handler's thread"},
         "crash": {"is": "native", "recovers_ms": HEARTBEAT_MS + 3000, "note": "heartbeat_timeout"},
-        "dead_letters": {"is": "native", "note": "the queue's XQ, read from Redis"},
+        "dead_letters": {"is": "native", "errors": False, "note": "the queue's XQ, read from Redis; its traceback is the one before the last"},
         "redrive": {"is": "emulated", "note": "taken out of the XQ and enqueued with no retries spent"},
         "rate_limit": {"is": "emulated", "note": "WindowRateLimiter, in whole seconds; a message waits for it in its slot"},
         "attempt_number": {"is": "native", "note": "the message's retries + 1"}}}
@@ -128,8 +128,7 @@ def letters(queue):
 
 
 def dead_letters(m):
-    error = lambda x: x.options.get("traceback", "").strip().split("\n")[-1]
-    return {"jobs": [{"job": x.args[0], "payload": x.args[1], "error": error(x)} for _, _, x in letters(m["queue"])]}
+    return {"jobs": [{"job": x.args[0], "payload": x.args[1]} for _, _, x in letters(m["queue"])]}
 
 
 def redrive(m):
