@@ -12,7 +12,7 @@ use super::print::{Print, Table};
 use super::slots::Processors;
 use super::waiting::{Line, Place};
 use crate::history::{
-    Accepted, AttemptOutcome, Event, Granted, Header, How, Settled, Sight, Slack, Started, Then, What,
+    Accepted, AttemptOutcome, Event, Granted, Header, How, Reply, Settled, Sight, Slack, Started, Then, Told, What,
 };
 use crate::queues::{Backoff, Policy};
 
@@ -27,6 +27,8 @@ pub(super) struct Ledger {
     dead: Table<Job, Box<Live>>,
     /// Operations without a reply yet.
     open_ops: Table<u64, Asked>,
+    /// How often a purge of each job was asked for and not refused.
+    purges: Table<Job, u64>,
     /// Deliveries of which some job is still leased.
     deliveries: Table<Print, Delivery>,
     queues: PerNumber<AtQueue>,
@@ -228,6 +230,7 @@ impl Ledger {
             jobs: PerNumber::default(),
             dead: Table::default(),
             open_ops: Table::default(),
+            purges: Table::default(),
             deliveries: Table::default(),
             queues: PerNumber::default(),
             policies: header.queues.iter().map(|(_, policy)| policy.clone()).collect(),
@@ -258,6 +261,11 @@ impl Ledger {
     /// What was asked with the operation `op`, until it is answered.
     pub(super) fn asked(&self, op: u64) -> Option<&Asked> {
         self.open_ops.get(op)
+    }
+
+    /// How often a purge of `job` was asked for. One that was refused has asked for nothing.
+    pub(super) fn purges_asked(&self, job: Job) -> u64 {
+        self.purges.get(job).copied().unwrap_or_default()
     }
 
     /// The queues with a policy, in the order of their names.
@@ -323,12 +331,23 @@ impl Ledger {
                 self.update_slot(at);
             }
             What::Fault(it) => self.calm.fault(at, it.fault, it.active),
-            What::Reply(it) => drop(self.open_ops.remove(it.op)),
-            other => {
-                if let Some((op, what)) = Question::of(other) {
-                    self.open_ops.insert(op, Asked { line, named, what });
-                }
-            }
+            What::Reply(it) => self.answer(it),
+            other => self.ask(line, other, named),
+        }
+    }
+
+    fn ask(&mut self, line: u64, what: &What, named: Named) {
+        let Some((op, what)) = Question::of(what) else { return };
+        if let Question::Purge = what {
+            *self.purges.at(named.job) += 1;
+        }
+        self.open_ops.insert(op, Asked { line, named, what });
+    }
+
+    fn answer(&mut self, it: &Reply) {
+        let asked = self.open_ops.remove(it.op).filter(|_| it.outcome == Told::Refused);
+        if let Some(Asked { named, what: Question::Purge, .. }) = asked {
+            *self.purges.at(named.job) -= 1;
         }
     }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::check::Seen;
-use crate::check::ledger::{EndHow, Live, Question};
+use crate::check::ledger::{EndHow, Live};
 use crate::check::number::{Job, Queue};
 use crate::check::print::Table;
 use crate::clause::Place;
-use crate::history::{AttemptOutcome, Reply, Settled, Then, Told, What};
+use crate::history::{AttemptOutcome, Settled, Then, What};
 use crate::verdict::Notes;
 
 const NONE: Place = Place::of("dead-letter/none");
@@ -19,8 +19,6 @@ pub(super) struct Spent {
     dead: Table<Job, Dead>,
     /// Jobs that were dead letters: when they were put back or dropped, on the player's clock.
     gone: Table<Job, Gone>,
-    /// How often somebody asked to drop a dead letter and was not refused.
-    purges: Table<Job, u64>,
 }
 
 /// A dead letter.
@@ -85,10 +83,8 @@ impl Spent {
         match &seen.event.what {
             What::Settled(it) if it.accepted => self.settle(seen, it, notes),
             What::Redriven(_) => self.leave(seen, true),
-            What::Purge(_) => *self.purges.at(seen.named.job) += 1,
-            What::Reply(it) => self.answer(seen, it),
             // What vanishes without being asked for stays expected.
-            What::Purged(_) if self.purges.contains(seen.named.job) => self.leave(seen, false),
+            What::Purged(_) if 0 < seen.ledger.purges_asked(seen.named.job) => self.leave(seen, false),
             What::Cancelled(_) => drop(self.dead.remove(seen.named.job)),
             What::Granted(_) if self.dead.len() != 0 => {
                 // One delivery too many is `retry/at-most`'s; what follows from it is judged anew.
@@ -99,17 +95,6 @@ impl Spent {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// A purge that is refused has asked for nothing.
-    fn answer(&mut self, seen: &Seen<'_>, it: &Reply) {
-        let refused = seen.asked.filter(|_| it.outcome == Told::Refused);
-        let Some(asked) = refused.filter(|asked| matches!(asked.what, Question::Purge)) else { return };
-        let Some(purges) = self.purges.get_mut(asked.named.job) else { return };
-        *purges -= 1;
-        if *purges == 0 {
-            self.purges.remove(asked.named.job);
         }
     }
 

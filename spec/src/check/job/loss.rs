@@ -9,7 +9,7 @@ use std::num::NonZeroU64;
 
 use super::enqueue_of;
 use crate::check::Seen;
-use crate::check::ledger::{EndHow, Enqueue, Ledger, Live, Question};
+use crate::check::ledger::{EndHow, Enqueue, Ledger, Live};
 use crate::check::number::{Job, PerNumber, Queue, User};
 use crate::check::print::Table;
 use crate::clause::Place;
@@ -22,7 +22,8 @@ const NO_LOSS: Place = Place::of("job/no-loss");
 #[derive(Default)]
 pub(super) struct Loss {
     acknowledged: PerNumber<Option<Acknowledged>>,
-    purges: Table<Job, Purges>,
+    /// What the queue dropped that would else have stayed: how often, and the last line that says so.
+    dropped: Table<Job, (u64, u64)>,
     drained: Option<(u64, Drained)>,
     /// The last read of each job after `drained`.
     reads: PerNumber<Option<Read>>,
@@ -36,17 +37,6 @@ struct Acknowledged {
     line: NonZeroU64,
 }
 
-/// The purges of one job.
-#[derive(Default)]
-struct Purges {
-    /// Asked for and not refused.
-    asked: u64,
-    /// Done, by the queue's word, to what would else have stayed.
-    done: u64,
-    /// The line that says so.
-    line: u64,
-}
-
 struct Read {
     line: NonZeroU64,
     /// What the row said, if there was one.
@@ -57,7 +47,6 @@ impl Loss {
     pub(super) fn see(&mut self, seen: &Seen<'_>, notes: &mut Notes) {
         match &seen.event.what {
             What::Reply(it) => self.answer(seen, it, notes),
-            What::Purge(_) => self.purges.at(seen.named.job).asked += 1,
             What::Purged(_) => self.purge(seen),
             What::Drained(it) => self.drain(seen, it, notes),
             What::StatusRead(it) => self.read(seen, it),
@@ -70,13 +59,6 @@ impl Loss {
     }
 
     fn answer(&mut self, seen: &Seen<'_>, reply: &Reply, notes: &mut Notes) {
-        if let Some(asked) = seen.asked
-            && let Question::Purge = asked.what
-            && reply.outcome == Told::Refused
-            && let Some(purges) = self.purges.get_mut(asked.named.job)
-        {
-            purges.asked = purges.asked.saturating_sub(1);
-        }
         let Some((asked, enqueue)) = enqueue_of(seen) else {
             return;
         };
@@ -109,9 +91,8 @@ impl Loss {
         let job = seen.named.job;
         let is_dead = seen.ledger.ended(job).is_some_and(|end| end.how == EndHow::DeadLetter);
         if is_dead || seen.ledger.live(job).is_some() {
-            let purges = self.purges.at(job);
-            purges.done += 1;
-            purges.line = seen.line;
+            let (times, line) = self.dropped.at(job);
+            (*times, *line) = (*times + 1, seen.line);
         }
     }
 
@@ -149,9 +130,9 @@ impl Loss {
         let Some((drained, _)) = self.drained else {
             return;
         };
-        for job in ledger.known.jobs.in_order(self.purges.keys()) {
-            let dropped = self.purges.get(job).filter(|purges| purges.asked < purges.done);
-            let (Some(purges), Some(acknowledged)) = (dropped, self.acknowledged(job)) else {
+        for job in ledger.known.jobs.in_order(self.dropped.keys()) {
+            let unasked = self.dropped.get(job).copied().filter(|(times, _)| ledger.purges_asked(job) < *times);
+            let (Some((_, line)), Some(acknowledged)) = (unasked, self.acknowledged(job)) else {
                 continue;
             };
             if self.told.insert(job, ()).is_some() {
@@ -163,7 +144,7 @@ impl Loss {
                 ledger.job_name(job),
                 ledger.queue_name(acknowledged.queue),
             );
-            let mut lines = vec![acknowledged.line.get(), purges.line, drained];
+            let mut lines = vec![acknowledged.line.get(), line, drained];
             lines.sort_unstable();
             notes.exercised(NO_LOSS);
             notes.broken(NO_LOSS, says, lines);
@@ -185,8 +166,7 @@ impl Loss {
             if self.told.contains(job) {
                 continue;
             }
-            let asked = self.purges.get(job).is_some_and(|purges| 0 < purges.asked);
-            let purged = asked || ledger.ended(job).is_some_and(|end| end.how == EndHow::Purged);
+            let purged = 0 < ledger.purges_asked(job) || ledger.ended(job).is_some_and(|end| end.how == EndHow::Purged);
             match verdict(ledger, job, &acknowledged, read, purged) {
                 Verdict::Kept => notes.exercised(NO_LOSS),
                 Verdict::Held => notes.inconclusive(NO_LOSS),

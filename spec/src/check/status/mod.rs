@@ -44,7 +44,7 @@ impl Family for Status {
         if let What::StatusRead(it) = &seen.event.what {
             self.writes.read(seen, it, &self.crashes, &self.redrives, notes);
             self.rows.read(seen, it, &self.crashes, &self.redrives, notes);
-            let purged = self.writes.may_be_purged(seen.named.job);
+            let purged = self.writes.may_be_purged(seen.ledger, seen.named.job);
             self.moves.read(seen, it, purged, &self.crashes, &self.redrives, notes);
         }
     }

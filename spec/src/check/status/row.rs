@@ -91,7 +91,8 @@ impl Rows {
         if let Some(wrong) = wrong_end(row).or_else(|| wrong_error(row, redrives.may_lie(seen.named.job))) {
             notes.broken(FINAL, format!("{}: {wrong}", read_by(it)), vec![seen.line]);
         } else {
-            self.judge_end(seen, it, row, (crashes, redrives), notes);
+            self.judge_completed(seen, it, row, crashes, notes);
+            self.judge_end(seen, it, row, redrives, notes);
         }
     }
 
@@ -110,19 +111,11 @@ impl Rows {
     }
 
     /// Holds the row against how the queue said that the last attempt ended.
-    fn judge_end(
-        &mut self,
-        seen: &Seen<'_>,
-        it: &StatusRead,
-        row: &Row,
-        (crashes, redrives): (&Crashes, &Redrives),
-        notes: &mut Notes,
-    ) {
+    fn judge_end(&mut self, seen: &Seen<'_>, it: &StatusRead, row: &Row, redrives: &Redrives, notes: &mut Notes) {
         let live = seen.ledger.live(seen.named.job);
         if row.is_final && row.status == Status::Failed && live.is_some() {
             self.doubted.entry(seen.named.job).or_insert(seen.line);
         }
-        self.judge_completed(seen, it, row, crashes, notes);
         let Some(end) = self.ends.get(seen.named.job) else { return };
         if redrives.may_lie_after(seen.named.job, end.at) {
             return;

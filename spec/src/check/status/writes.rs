@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Crashes, DURABLE, READ_YOUR_WRITES, Redrives, in_order, read_by, stage, words};
 use crate::check::Seen;
-use crate::check::ledger::Question;
+use crate::check::ledger::{Ledger, Question};
 use crate::check::named::Named;
 use crate::check::number::{Job, PerNumber, Queue, User};
 use crate::check::print::Table;
@@ -19,7 +19,8 @@ pub(super) struct Writes {
     jobs: PerNumber<Told>,
     /// The first acknowledged cancel of each job.
     cancelled: Table<Job, Write>,
-    purges: Table<Job, Purges>,
+    /// Jobs that the queue says it has dropped.
+    purged: Table<Job, ()>,
     pauses: BTreeMap<Queue, Write>,
     /// Jobs whose end was lost, as has been reported.
     lost: Table<Job, ()>,
@@ -27,15 +28,6 @@ pub(super) struct Writes {
     resumes: BTreeMap<Queue, BTreeSet<u64>>,
     /// By queue, the line at which a resume was asked last.
     resume_lines: BTreeMap<Queue, u64>,
-}
-
-/// The purges of one job.
-#[derive(Debug, Default)]
-struct Purges {
-    /// Asked for and not refused.
-    asked: u64,
-    /// Whether the queue says that it was dropped.
-    done: bool,
 }
 
 /// What clients know of a job's enqueue.
@@ -69,8 +61,7 @@ impl Writes {
         match &seen.event.what {
             What::Accepted(it) if it.how == How::Created => self.jobs.at(seen.named.job).owner = seen.named.user,
             What::Reply(it) => self.reply(seen, it),
-            What::Purge(_) => self.purges.at(seen.named.job).asked += 1,
-            What::Purged(_) => self.purges.at(seen.named.job).done = true,
+            What::Purged(_) => drop(self.purged.insert(seen.named.job, ())),
             What::Resume(it) => self.resume(seen, it),
             What::Granted(it) => self.grant(seen, it, crashes, notes),
             _ => {}
@@ -78,8 +69,8 @@ impl Writes {
     }
 
     /// Whether somebody asked to drop `job` for good and was not refused, or the queue did: its row may go with it.
-    pub(super) fn may_be_purged(&self, job: Job) -> bool {
-        self.purges.get(job).is_some_and(|purges| purges.done || 0 < purges.asked)
+    pub(super) fn may_be_purged(&self, ledger: &Ledger, job: Job) -> bool {
+        self.purged.contains(job) || 0 < ledger.purges_asked(job)
     }
 
     fn reply(&mut self, seen: &Seen<'_>, it: &Reply) {
@@ -90,12 +81,6 @@ impl Writes {
             && let Some(open) = self.resumes.get_mut(&queue)
         {
             open.remove(&it.op);
-        }
-        if let Question::Purge = asked.what
-            && it.outcome == Outcome::Refused
-            && let Some(purges) = self.purges.get_mut(job)
-        {
-            purges.asked = purges.asked.saturating_sub(1);
         }
         if it.outcome != Outcome::Ok {
             return;
@@ -153,7 +138,7 @@ impl Writes {
         if !redrives.may_lie(job) {
             self.judge_end(seen, it, crashes, notes);
         }
-        let purged = self.may_be_purged(job);
+        let purged = self.may_be_purged(seen.ledger, job);
         let told = self.jobs.get_mut(job).filter(|told| !purged && told.may_see(seen));
         if let Some(told) = told {
             judge_enqueue(told, seen, it, crashes, notes);
