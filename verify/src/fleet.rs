@@ -79,8 +79,8 @@ pub(crate) struct Heard {
 struct Routes {
     plays: BTreeMap<String, UnboundedSender<Heard>>,
     deliveries: BTreeMap<String, String>,
-    /// A delivery that was reported twice.
-    repeated: Option<String>,
+    /// A worker, and an invocation that it reported twice.
+    repeated: Option<(usize, String)>,
 }
 
 /// The processes of a run.
@@ -258,12 +258,10 @@ impl Fleet {
 
     /// An invocation that is reported under the name of another would be answered in its place.
     fn repeated(&self) -> Option<Error> {
-        let repeated = self.routes.lock().expect("nobody panics with it").repeated.clone()?;
-        let (process, invocation) = repeated.split_once('/').unwrap_or_default();
-        let worker = process.split('.').next().unwrap_or_default();
+        let (worker, invocation) = self.routes.lock().expect("nobody panics with it").repeated.clone()?;
         let what =
             format!("reported two calls of handlers as the invocation {invocation}; each needs a name of its own");
-        Some(Error::new(&format!("processor-{worker}"), what))
+        Some(Error::new(&format!("processor-{}", worker + 1), what))
     }
 
     /// Ends all of it: workers first, so that nothing is left behind in a shared server. The error is the first thing
@@ -342,7 +340,7 @@ fn hear(routes: &Arc<Mutex<Routes>>, worker: usize, starts: u32) -> UnboundedSen
             if let Event::Invoke { queue, .. } = &event {
                 let before = routes.deliveries.insert(delivery.clone(), queue.clone());
                 if before.is_some() {
-                    routes.repeated.get_or_insert(delivery.clone());
+                    routes.repeated.get_or_insert((worker, invocation.clone()));
                 }
             }
             let play = routes.deliveries.get(&delivery).and_then(|queue| routes.plays.get(queue));

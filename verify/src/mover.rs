@@ -44,10 +44,14 @@ impl Mover {
 
     /// From now on the clock goes by itself, and nobody moves the system's any more.
     pub(crate) async fn end(mut self) {
-        let goes_on = !self.task.is_finished();
-        self.task.abort();
+        self.stop();
         let _ = (&mut self.task).await; // It was told to end.
-        if goes_on {
+    }
+
+    fn stop(&mut self) {
+        // If the adapter has failed, or it has been stopped before, the clock goes by itself already.
+        if !self.task.is_finished() {
+            self.task.abort();
             tokio::time::resume();
         }
     }
@@ -55,11 +59,7 @@ impl Mover {
 
 impl Drop for Mover {
     fn drop(&mut self) {
-        // If the adapter has failed, the clock goes by itself already.
-        if !self.task.is_finished() {
-            self.task.abort();
-            tokio::time::resume();
-        }
+        self.stop();
     }
 }
 

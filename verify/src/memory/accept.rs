@@ -7,12 +7,11 @@ use crate::protocol;
 impl Room {
     /// Takes a job in. Answers with the job that it went to, if it made none.
     pub(super) fn accept(&mut self, job: protocol::Job, now: u64) -> Result<Option<String>, String> {
+        let user = if self.lies(Lie::KeyOfAll) { String::new() } else { job.user.clone() };
         let lane = self.lane(&job.queue)?;
         if lane.jobs.contains_key(&job.job) {
             return Err(format!("there is a job {} already", job.job));
         }
-        let user = if self.lies(Lie::KeyOfAll) { String::new() } else { job.user.clone() };
-        let lane = self.lane(&job.queue)?;
         let idempotent = job.idempotency_key.clone().map(|key| (user, key));
         let made = idempotent.as_ref().and_then(|key| lane.idempotent.get(key)).cloned();
         if let Some(made) = made.filter(|_| !self.lies(Lie::IdempotencyIgnored)) {
